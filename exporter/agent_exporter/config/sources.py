@@ -1,0 +1,177 @@
+"""Four sources, one configuration: defaults, then a YAML file, then the environment, then flags.
+
+What may live here: reading the sources, and what is said of a mistake: where the value was set, its key,
+the value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from pydantic import ValidationError
+
+from .keys import FIELDS, Config, Key, notation
+
+PREFIX = "AGENT_EXPORTER_"
+# Kubernetes gives every pod such variables for a service called agent-exporter; they are not ours.
+FOREIGN = re.compile(rf"{PREFIX}(SERVICE|PORT)(_.*)?")
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; `problems` has one line for each mistake."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Setting(NamedTuple):
+    """A value and the place that set it: `exporter.yaml:12`, a variable or a flag."""
+
+    value: object
+    where: str
+
+
+def load(
+    file: Path | None = None, environment: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None
+) -> Config:
+    """Read all sources into one configuration.
+
+    `flags` are by dotted key (`otlp.grpc_address`). Raises ConfigError, which names every mistake.
+    """
+    settings = _from_file(file) if file else {}
+    settings |= _from_environment(environment or {})
+    settings |= _from_flags(flags or {})
+    try:
+        return Config.model_validate(_nest(settings))
+    except ValidationError as error:
+        raise ConfigError([_problem(detail, settings) for detail in error.errors()]) from None
+
+
+def variable(key: Key) -> str:
+    """Name the environment variable of a key."""
+    return PREFIX + "_".join(key).upper()
+
+
+def flag(key: Key) -> str:
+    """Name the flag of a key."""
+    return "--" + ".".join(key).replace("_", "-")
+
+
+VARIABLES = {variable(key): key for key in FIELDS}
+SECTIONS = {key[:depth] for key in FIELDS for depth in range(1, len(key))}
+PATH_KEYS = {("dialects", "paths"), ("state", "path")}
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[Key, Setting]:
+    ours = [name for name in sorted(environment) if name.startswith(PREFIX) and not FOREIGN.fullmatch(name)]
+    unknown = [f"{name}: unknown variable{_meant(name, VARIABLES)}" for name in ours if name not in VARIABLES]
+    if unknown:
+        raise ConfigError(unknown)
+    return {VARIABLES[name]: Setting(environment[name], name) for name in ours}
+
+
+def _from_flags(flags: Mapping[str, str]) -> dict[Key, Setting]:
+    keys = {name: tuple(name.split(".")) for name in flags}
+    return {key: Setting(flags[name], flag(key)) for name, key in keys.items()}
+
+
+def _from_file(file: Path) -> dict[Key, Setting]:
+    try:
+        node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}"]) from None
+    except yaml.YAMLError as error:
+        raise ConfigError([_syntax(file, error)]) from None
+    if node is None or (isinstance(node, yaml.ScalarNode) and not node.value):
+        return {}
+    if not isinstance(node, yaml.MappingNode):
+        raise ConfigError([f"{file}:1: the file must hold sections ({', '.join(Config.model_fields)})"])
+    return dict(_settings(node, file, ()))
+
+
+def _syntax(file: Path, error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    line = f":{mark.line + 1}" if mark else ""
+    return f"{file}{line}: not YAML: {getattr(error, 'problem', None) or error}"
+
+
+def _settings(node: yaml.MappingNode, file: Path, path: Key) -> Iterator[tuple[Key, Setting]]:
+    """Flatten a mapping to its leaves, each with its line; a key written twice is a mistake."""
+    seen: dict[str, int] = {}
+    for name_node, value_node in node.value:
+        name, line = str(name_node.value), name_node.start_mark.line + 1
+        if name in seen:
+            raise ConfigError([f"{file}:{line}: {'.'.join((*path, name))}: already set in line {seen[name]}"])
+        seen[name] = line
+        key = (*path, name)
+        if isinstance(value_node, yaml.MappingNode):
+            yield from _settings(value_node, file, key)
+        elif (value := _value(value_node)) is not None or key not in SECTIONS:
+            yield key, Setting(_anchored(key, value, file.parent), f"{file}:{line}")
+
+
+def _value(node: yaml.Node) -> Any:  # noqa: ANN401 - YAML holds anything
+    try:
+        return yaml.SafeLoader("").construct_object(node, deep=True)
+    except (yaml.YAMLError, ValueError):  # a tag we do not know, a date that is none: let the key's notation judge
+        return node.value
+
+
+def _anchored(key: Key, value: object, folder: Path) -> object:
+    """Let relative paths in a file start at that file's folder."""
+    if key not in PATH_KEYS:
+        return value
+    if isinstance(value, list):
+        return [folder / path if isinstance(path, str) else path for path in value]
+    return folder / value if isinstance(value, str) else value
+
+
+def _nest(settings: Mapping[Key, Setting]) -> dict[str, Any]:
+    """Turn flat keys into nested sections; a value where a section belongs stays for validation to refuse."""
+    tree: dict[str, Any] = {}
+    for key, setting in settings.items():
+        section = tree
+        for name in key[:-1]:
+            section = section.setdefault(name, {})
+            if not isinstance(section, dict):
+                break
+        else:
+            section[key[-1]] = setting.value
+    return tree
+
+
+def _problem(detail: Any, settings: Mapping[Key, Setting]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    """Write one mistake as `where: key: value: what is allowed`."""
+    key = tuple(part for part in detail["loc"] if isinstance(part, str))
+    setting = settings.get(key)
+    where = next((settings[at].where for at in settings if at[: len(key)] == key), "configuration")
+    return f"{where}: {'.'.join(key)}: {_reason(detail, key, setting)}"
+
+
+def _reason(detail: Any, key: Key, setting: Setting | None) -> str:  # noqa: ANN401 - same
+    if detail["type"] == "extra_forbidden":
+        return f"unknown key{_meant(key[-1], _siblings(key))}"
+    if detail["type"] == "value_error" and setting is None:
+        return str(detail["ctx"]["error"])
+    if key not in FIELDS:
+        return f"must be a section with the keys {', '.join(_siblings((*key, '')))}"
+    allowed = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else notation(FIELDS[key]).allowed
+    given = repr(setting.value) if setting else "a section"
+    return f"{given} is not allowed; allowed: {allowed}"
+
+
+def _siblings(key: Key) -> list[str]:
+    """List the names that may stand where this key stands."""
+    depth = len(key) - 1
+    return list(dict.fromkeys(field[depth] for field in FIELDS if field[:depth] == key[:depth] and len(field) > depth))
+
+
+def _meant(name: str, known: Mapping[str, object] | list[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"
