@@ -1,0 +1,44 @@
+# Everything here needs python3 (3.11 or later) and makes its own environment in .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+help:
+	@echo "make run     start the collector with a pretend agent; says where to look"
+	@echo "make test    run the tests against real servers (ARGS='-k name' narrows)"
+	@echo "make check   lint, format and types, changing nothing"
+	@echo "make format  let ruff mend what it can"
+	@echo "make bench   measure"
+	@echo "make docs    write the generated pages again"
+	@echo "make clean   remove the environment and all caches"
+
+run: $(READY)
+	@exec $(BIN)/agent-exporter serve --demo $(ARGS)
+
+test: $(READY)
+	@.ci/servers
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)
+	@echo "ruff check";  $(BIN)/ruff check --quiet
+	@echo "ruff format"; $(BIN)/ruff format --check --quiet || { echo "not formatted; mend with: make format"; exit 1; }
+	@echo "mypy";        $(BIN)/mypy --no-error-summary
+
+format: $(READY)
+	@$(BIN)/ruff check --fix --quiet; $(BIN)/ruff format
+
+bench: $(READY)
+	@set -e; for file in benchmarks/[!_]*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+docs: $(READY)
+	@for file in docs/*.py; do $(BIN)/python "$$file"; done
+
+clean:
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+
+# Made again when pyproject.toml changes, and when the python it was made with is gone.
+$(READY): pyproject.toml .ci/environment $(if $(wildcard $(BIN)/python),,lost)
+	@.ci/environment "$(PYTHON)" && touch $@
+
+.PHONY: help run test check format bench docs clean lost
