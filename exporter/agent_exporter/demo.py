@@ -200,6 +200,7 @@ def compact(agent: Agent) -> None:
         duration_ms=agent.dice.randint(4000, 20000),
         pre_tokens=before,
         post_tokens=before // 10,
+        precompute_reuse=agent.dice.choice(["hit", "miss_expired"]),
     )
 
 
