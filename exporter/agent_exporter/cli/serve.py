@@ -83,7 +83,8 @@ def command(file: Path | None, *, demo: bool, **flags: str | None) -> None:
             warn(config)
             run(collector.run(config, reload=lambda: load(file, os.environ, given), demo=demo, ready=ready))
         except (ConfigError, DialectError, OSError) as error:
-            raise SystemExit(f"agent-exporter: {error}") from None
+            click.echo(str(error), err=True)
+            raise SystemExit(1) from None
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
