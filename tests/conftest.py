@@ -7,7 +7,6 @@ import shutil
 
 import pytest
 
-
 NAMES = {"alertmanager": ("prometheus-alertmanager", "alertmanager")}  # Debian's name first
 
 
