@@ -1,0 +1,306 @@
+"""One table as text, kept between renderings and brought up to date with as little as changed.
+
+What may live here is the speed of the page. A table is cut into blocks of about a thousand
+lines in order of label text. A block keeps its text and nothing per line but, once it has
+been patched, four bytes of length: memory per series is budgeted. Most of the work is done
+by calls that handle a whole block in C.
+"""
+
+from __future__ import annotations
+
+from array import array
+from itertools import accumulate, compress, count
+from math import gcd
+from operator import itemgetter, ne
+from typing import TYPE_CHECKING, TypeVar
+
+import orjson
+
+from .shape import Shape, fitting, legacy_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ..model import Exemplar, Table
+    from .names import Escaping
+
+Item = TypeVar("Item")
+
+BLOCK_LINES = 1000
+# Patching a line costs about four times what drawing it among others costs (benchmarks/render.py).
+PATCH_SHARE = 4
+_SAMPLE = 61  # cells looked at before all are compared
+_CHUNK = 1024  # cells compared at once as bytes
+_CELL = 8  # bytes
+_NOWHERE = 0xFFFFFFFF  # the place of a hidden row
+
+
+class Block:
+    """Some rows of a table as text; `first` and `last` are places in the order of label text."""
+
+    __slots__ = ("bare", "first", "last", "lengths", "text")
+
+    def __init__(self, first: int, last: int, *, bare: bool) -> None:
+        self.first, self.last, self.bare = first, last, bare
+        self.text = b""
+        self.lengths: array[int] | None = None  # of lines, 0 for one that is absent; made at the first patch
+
+
+class Sheet:
+    """The text of one table in one shape."""
+
+    __slots__ = (
+        "blocks",
+        "created",
+        "exemplars",
+        "layout",
+        "order",
+        "places",
+        "scheme",
+        "shape",
+        "source",
+        "texts",
+        "values",
+    )
+
+    def __init__(self, shape: Shape, scheme: Escaping) -> None:
+        self.shape, self.scheme = shape, scheme
+        self.layout = -1
+        self.source: list[bytes] = []  # the texts as the store has them
+        self.texts: list[bytes] = []  # the same, with escaped names
+        self.order: array[int] = array("I")  # row by place
+        self.places: array[int] = array("I")  # place by row
+        self.values = b""
+        self.created = b""
+        self.exemplars: dict[int, Exemplar] = {}
+        self.blocks: list[Block] = []
+
+    def update(self, table: Table) -> list[Block]:
+        """Bring the blocks up to date with a table and return them in order."""
+        if table.layout != self.layout or len(table.values) * _CELL != len(self.values) or table.texts != self.source:
+            self._arrange(table)
+            dirty, few = self._all()
+        else:
+            dirty, few = self._stale(table)
+        self._remember(table)
+        for block in dirty:
+            self._draw(block, table)
+        for block, cells in few.items():
+            self._patch(block, cells, table)
+        return self.blocks
+
+    def _arrange(self, table: Table) -> None:
+        """Sort the rows and cut them into blocks; a row without labels gets a block of its own."""
+        self.layout, self.source = table.layout, table.texts
+        self.texts = texts = legacy_texts(table.texts, self.scheme)
+        rows = len(texts)
+        # The old order is nearly right, and nearly sorted is cheap to sort.
+        known = [row for row in self.order if row < rows]
+        fresh = set(range(rows)).difference(known)
+        self.order = array("I", sorted((r for r in (*known, *fresh) if r not in table.hidden), key=texts.__getitem__))
+        self.places = array("I", [_NOWHERE]) * rows
+        for place, row in enumerate(self.order):
+            self.places[row] = place
+        bare = int(bool(self.order) and not texts[self.order[0]])
+        step = max(1, BLOCK_LINES // self._width)
+        self.blocks = [Block(0, 1, bare=True)] if bare else []
+        for first in range(bare, len(self.order), step):
+            self.blocks.append(Block(first, min(first + step, len(self.order)), bare=False))
+
+    def _remember(self, table: Table) -> None:
+        self.values = table.values.tobytes()
+        if self.shape.created:
+            self.created = table.created.tobytes()
+        if self._exemplars:
+            self.exemplars = dict(table.exemplars)
+
+    def _all(self) -> tuple[set[Block], dict[Block, list[int]]]:
+        return set(self.blocks), {}
+
+    def _stale(self, table: Table) -> tuple[set[Block], dict[Block, list[int]]]:
+        """Tell which blocks have to be drawn, and which cells of others to be patched."""
+        width = len(self.shape.lines)
+        cells = changes(self.values, table.values.tobytes(), width)
+        rows = changes(self.created, table.created.tobytes(), 1) if self.shape.created else []
+        if cells is None or rows is None:
+            return self._all()
+        if self._exemplars and (self.exemplars or table.exemplars):
+            cells = sorted({*cells, *moved(self.exemplars, table.exemplars)})
+        few = self._by_block(cells)
+        dirty = {block for block, found in few.items() if len(found) * PATCH_SHARE > (block.last - block.first) * width}
+        dirty.update(self._by_block([row * width for row in rows]))
+        return dirty, {block: found for block, found in few.items() if block not in dirty}
+
+    def _by_block(self, cells: Sequence[int]) -> dict[Block, list[int]]:
+        """Group cells by the block that shows them."""
+        width = len(self.shape.lines)
+        if len(self.blocks) == 1 and len(self.order) == len(self.texts):
+            return {self.blocks[0]: list(cells)} if cells else {}
+        step = max(1, BLOCK_LINES // self._width)
+        bare = int(bool(self.blocks) and self.blocks[0].bare)
+        grouped: dict[int, list[int]] = {}
+        for cell in cells:
+            place = self.places[cell // width]
+            if place != _NOWHERE:
+                at = (place - bare) // step + bare if place >= bare else 0
+                grouped.setdefault(at, []).append(cell)
+        return {self.blocks[at]: found for at, found in grouped.items()}
+
+    def _draw(self, block: Block, table: Table) -> None:
+        """Write a block anew: four slots a line (head, labels, tail, value), one join."""
+        rows = self.order[block.first : block.last]
+        texts = gathered(self.texts, rows)
+        lines = (*self.shape.lines, self.shape.created) if self.shape.created else self.shape.lines
+        width, slots = len(self.shape.lines), 4 * len(lines)
+        buffer = [b""] * (slots * len(rows))
+        for column, line in enumerate(lines):
+            at = 4 * column
+            buffer[at::slots] = [line.bare if block.bare else line.head] * len(rows)
+            if not block.bare:
+                buffer[at + 1 :: slots] = texts
+                buffer[at + 2 :: slots] = [line.tail] * len(rows)
+        values = numbers(self._cells(rows, table.values))
+        for column in range(width):
+            buffer[4 * column + 3 :: slots] = values[column::width]
+        if self.shape.created:
+            buffer[slots - 1 :: slots] = numbers(list(gathered(table.created, rows)))
+            erase(buffer, (at for at in range(slots - 1, len(buffer), slots) if buffer[at] == b"NaN\n"))
+        if table.absent or self.exemplars:
+            self._adorn(buffer, rows, slots, table)
+        block.text = b"".join(buffer)
+        block.lengths = None
+
+    def _cells(self, rows: Sequence[int], values: array[float]) -> list[float]:
+        """Gather the values of rows, a row's cells together."""
+        width = len(self.shape.lines)
+        if width == 1:
+            return list(gathered(values, rows))
+        size = width * _CELL
+        return array("d", b"".join([self.values[row * size : row * size + size] for row in rows])).tolist()
+
+    def _adorn(self, buffer: list[bytes], rows: Sequence[int], slots: int, table: Table) -> None:
+        """Take absent cells out of a buffer and hang exemplars on the others."""
+        width = len(self.shape.lines)
+        for number, row in enumerate(rows):
+            for column in range(width):
+                cell, at = row * width + column, number * slots + column * 4 + 3
+                if cell in table.absent:
+                    erase(buffer, (at,))
+                elif cell in self.exemplars:
+                    buffer[at] = self._hung(buffer[at], cell)
+
+    def _hung(self, value: bytes, cell: int) -> bytes:
+        """Add a cell's exemplar to its value, where there is one and the format allows it."""
+        exemplar = self.exemplars.get(cell)
+        if exemplar is None or not self.shape.lines[cell % len(self.shape.lines)].exemplars:
+            return value
+        return value[:-1] + fitting(exemplar) + b"\n"
+
+    def _patch(self, block: Block, cells: list[int], table: Table) -> None:
+        """Replace the values of a few lines in a block's text."""
+        width, height = len(self.shape.lines), self._width
+        lengths = block.lengths = block.lengths or self._lengths(block, table)
+        ends = list(accumulate(lengths))
+        constants = [len(line.bare) if block.bare else len(line.head) + len(line.tail) for line in self.shape.lines]
+        first, places, texts, adorned = block.first, self.places, self.texts, bool(self.exemplars)
+        if table.absent:
+            cells = [cell for cell in cells if cell not in table.absent]
+        spots = sorted([((places[cell // width] - first) * height + cell % width, cell) for cell in cells])
+        values = numbers([table.values[cell] for _, cell in spots])
+        kept, done = memoryview(block.text), 0
+        pieces: list[bytes | memoryview] = []
+        for (spot, cell), value in zip(spots, values, strict=True):
+            piece = self._hung(value, cell) if adorned else value
+            constant, end = constants[cell % width] + len(texts[cell // width]), ends[spot]
+            pieces += (kept[done : end - lengths[spot] + constant], piece)
+            done, lengths[spot] = end, constant + len(piece)
+        pieces.append(kept[done:])
+        block.text = b"".join(pieces)
+
+    def _lengths(self, block: Block, table: Table) -> array[int]:
+        """Measure the lines of a block."""
+        width, height = len(self.shape.lines), self._width
+        found = [len(line) + 1 for line in block.text.split(b"\n")]
+        if len(found) == (block.last - block.first) * height + 1:
+            return array("I", found[:-1])
+        present = iter(found)
+        lengths = array("I")
+        for row in self.order[block.first : block.last]:
+            for column in range(height):
+                missing = (
+                    row * width + column in table.absent if column < width else table.created[row] != table.created[row]
+                )
+                lengths.append(0 if missing else next(present))
+        return lengths
+
+    @property
+    def _width(self) -> int:
+        """Count the lines of a row."""
+        return len(self.shape.lines) + bool(self.shape.created)
+
+    @property
+    def _exemplars(self) -> bool:
+        return any(line.exemplars for line in self.shape.lines)
+
+
+def gathered(source: Sequence[Item], rows: Sequence[int]) -> Sequence[Item]:
+    """Pick items by index; `itemgetter` does it in C, but not one alone as a sequence."""
+    return itemgetter(*rows)(source) if len(rows) > 1 else [source[row] for row in rows]
+
+
+def numbers(values: list[float]) -> list[bytes]:
+    """Write numbers, each with the end of its line; orjson writes the shortest that reads back the same."""
+    dumped = orjson.dumps(values)
+    texts = (dumped[1:-1].replace(b",", b"\n,") + b"\n").split(b",")
+    if b"n" in dumped:  # what JSON has no number for came out as `null`
+        texts = [special(value) if text == b"null\n" else text for text, value in zip(texts, values, strict=True)]
+    return texts
+
+
+def special(value: float) -> bytes:
+    """Write what is not a finite number."""
+    return b"NaN\n" if value != value else b"+Inf\n" if value > 0 else b"-Inf\n"  # noqa: PLR0124 - only NaN differs from itself
+
+
+def erase(buffer: list[bytes], ends: Iterable[int]) -> None:
+    """Empty the four slots of lines, given by their last."""
+    for end in ends:
+        buffer[end - 3 : end + 1] = (b"", b"", b"", b"")
+
+
+def moved(old: dict[int, Exemplar], new: dict[int, Exemplar]) -> set[int]:
+    """Tell the cells whose exemplars differ."""
+    return {cell for cell in old.keys() | new.keys() if old.get(cell) is not new.get(cell)}
+
+
+def changes(old: bytes, new: bytes, width: int) -> list[int] | None:
+    """Tell the cells whose bits differ; None if a sample says that it is too many to patch.
+
+    Bits and not numbers, so that NaN equals itself and -0.0 is not 0.0.
+    """
+    if old == new:
+        return []
+    before, after = array("d", old), array("d", new)
+    stride = max(1, len(after) // _SAMPLE)
+    while gcd(stride, width) > 1:  # or the sample would see some columns only
+        stride += 1
+    seen = after[::stride]
+    if sum(map(ne, before[::stride], seen)) * PATCH_SHARE > len(seen):
+        return None
+    found: list[int] = []
+    for start in range(0, len(after), _CHUNK):
+        left, right = (data[start * _CELL : (start + _CHUNK) * _CELL] for data in (old, new))
+        if left != right:
+            found += [start + index for index in different(left, right)]
+    return found
+
+
+def different(left: bytes, right: bytes) -> list[int]:
+    """Tell which float64 differ in their bits; comparing them as numbers first is a third faster."""
+    before, after = array("d", left), array("d", right)
+    found = list(compress(count(), map(ne, before, after)))
+    for index in found:
+        before[index] = after[index]
+    if before.tobytes() == right:
+        return found
+    return list(compress(count(), map(ne, array("q", left), array("q", right))))
