@@ -23,7 +23,7 @@ ROOMS = {
     "receive": {"model", "decode", "web"},
     "dialects": {"model", "catalog"},
     "store": {"model"},
-    "sample": {"catalog"},
+    "sample": {"catalog", "model"},
     "expose": {"model", "web"},
     "forward": {"model"},
     "instrument": {"catalog", "model"},
@@ -45,9 +45,10 @@ DEPENDENCIES = {
     "click": {"cli"},  # what a command is
     "google": {
         "decode",  # our descriptors, and the stock messages where speed does not matter
-        "receive.status",  # google.rpc.Status, the body of every error
+        "receive",  # google.rpc.Status, the body of every error
     },
-    "grpc": {"receive.grpc"},
+    "grpc": {"receive"},
+    "httptools": {"web"},  # uvicorn's parser, for the limits that uvicorn does not have
     "isal": {"expose.gzip", "receive.compression"},  # packing and unpacking, each at its end
     "opentelemetry": {
         "decode",  # opentelemetry-proto, for what the hot path leaves aside
