@@ -10,16 +10,11 @@ import json
 import math
 import re
 from base64 import b64encode
+from collections.abc import Collection
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
-from ..model import Kind
+from ..model import Attributes, Kind, Labels, Value
 from .names import Strategy, is_legacy_label
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from ..model import Attributes, Labels, Value
 
 # Labels that the page itself adds (L8): an attribute of that name would corrupt the series.
 RESERVED: dict[Kind, frozenset[str]] = {Kind.HISTOGRAM: frozenset({"le"}), Kind.SUMMARY: frozenset({"quantile"})}

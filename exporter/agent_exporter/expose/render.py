@@ -6,19 +6,15 @@ What may live here keeps sheets by family and decides what is still good. Bytes 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import TYPE_CHECKING
 
+from ..model import Family
 from .gzip import Gzip
 from .names import Escaping
 from .shape import Format, Title, head, legacy_name, shape, title
 from .sheet import Sheet
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from ..model import Family
 
 # A page costs about 150 bytes a series to keep: one that is no longer asked for is let go.
 IDLE_RENDERINGS = 20
@@ -55,6 +51,10 @@ class Renderer:
         self._created = created
         self._pages: dict[tuple[Format, Escaping], Page] = {}
         self._turn = 0
+
+    def fresh(self) -> Renderer:
+        """Make a renderer with the same options that remembers nothing."""
+        return Renderer(created=self._created)
 
     def render(
         self, families: Iterable[Family], form: Format = Format.TEXT, scheme: Escaping = Escaping.UNDERSCORES

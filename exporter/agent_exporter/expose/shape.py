@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from ..model import Exemplar, Family, Kind
+from ..model import Exemplar, Family, Kind, Labels
 from .labels import block, escaped
 from .names import Escaping, escape, is_legacy, is_legacy_label
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from ..model import Labels
 
 
 class Format(StrEnum):

@@ -9,20 +9,17 @@ by calls that handle a whole block in C.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, compress, count
 from math import gcd
 from operator import itemgetter, ne
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import orjson
 
+from ..model import Exemplar, Table
+from .names import Escaping
 from .shape import Shape, fitting, legacy_texts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from ..model import Exemplar, Table
-    from .names import Escaping
 
 Item = TypeVar("Item")
 
