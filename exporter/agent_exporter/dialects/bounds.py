@@ -34,7 +34,9 @@ class Bounds:
 
     def fold(self, agent: str, label: str, value: str) -> str:
         """Return a value that may be a label's: itself, cut to length, or `other`."""
-        seen = self._seen.setdefault((agent, label), set())
+        seen = self._seen.get((agent, label))
+        if seen is None:
+            seen = self._seen.setdefault((agent, label), set())
         if value in seen:
             return value
         value = value[:VALUE_LENGTH]

@@ -70,7 +70,7 @@ def _authority(file: File, signal: str, rule: AnyRule, where: Location) -> Itera
     elif authority != signal:
         yield (
             (*where, "to"),
-            f"a {signal} may not feed `{rule.to}`: its authority is {authority}, both would count twice",
+            f"{signal}s may not feed `{rule.to}`: its authority is {authority}, and both would count twice",
         )
 
 

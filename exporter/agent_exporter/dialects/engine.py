@@ -111,7 +111,7 @@ class Dialects:
             dialect = max(self._dialects, key=lambda each: each.rank(sender), default=None)
             if dialect is not None and not any(dialect.rank(sender)):
                 dialect = None
-            known = self._bounds.agent(dialect.agent if dialect else sender[0] or "unknown"), dialect
+            known = dialect.agent if dialect else self._bounds.agent(sender[0] or "unknown"), dialect
             _remember(self._senders, sender, known)
         return known
 
@@ -200,4 +200,4 @@ def _service(resource: Resource) -> str:
 
 
 def _is_name(body: str) -> bool:
-    return len(body) <= NAME_LENGTH and not any(map(str.isspace, body))
+    return len(body) <= NAME_LENGTH and body.split(None, 1) == [body]

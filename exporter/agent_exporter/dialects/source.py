@@ -62,19 +62,17 @@ def read(path: Path) -> Source:
 
 def parse(path: Path, text: str) -> Source:
     """Parse YAML text; raise Unreadable."""
-    loader = _Loader(text)
-    source = Source(path, None)
+    lines: dict[Location, int] = {}
     try:
+        loader = _Loader(text)
         root = loader.get_single_node()
-        data = _plain(loader, root, (), source.lines, ()) if root else {}
+        data = _plain(loader, root, (), lines, ()) if root else {}
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise Unreadable(mark.line + 1 if mark else 1, f"is not YAML: {error.problem}") from error
     except yaml.YAMLError as error:
-        raise Unreadable(1, f"is not YAML: {error}") from error
-    finally:
-        loader.dispose()
-    return Source(path, data, source.lines)
+        raise Unreadable(1, f"is not YAML: {' '.join(str(error).split())}") from error
+    return Source(path, data, lines)
 
 
 def _plain(
