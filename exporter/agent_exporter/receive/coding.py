@@ -35,8 +35,11 @@ class UnknownEncoding(ValueError):
 class _Stream(Protocol):
     """What decompressors of zlib, isal and zstandard have in common."""
 
-    eof: bool
-    unused_data: bytes
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
 
     def decompress(self, data: bytes, /) -> bytes: ...
 
@@ -76,7 +79,11 @@ def _deflate(body: bytes, limit: int) -> bytes:
 
 def _zstd(body: bytes, limit: int) -> bytes:
     frames = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW)
-    return _inflate(lambda: frames.decompressobj(), body, limit, _ZSTD_PIECE)
+
+    def new() -> _Stream:
+        return frames.decompressobj()
+
+    return _inflate(new, body, limit, _ZSTD_PIECE)
 
 
 def _inflate(new: Callable[[], _Stream], body: bytes, limit: int, piece: int) -> bytes:
