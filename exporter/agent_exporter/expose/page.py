@@ -78,7 +78,7 @@ dt { color: var(--soft); font-size: .85rem } dd { margin: 0; font-size: 1.25rem;
 .wide { overflow-x: auto }
 table { width: 100%; border-collapse: collapse; font-size: .95rem }
 th { color: var(--soft); font-weight: 500; text-align: left } th, td { padding: .4rem .9rem .4rem 0;
-  border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere }
+  border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: break-word }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap } .bad { color: var(--bad) }
 pre { overflow-x: auto; padding: .9rem; background: var(--tint); border-radius: 8px; font-size: .9rem }
 """
