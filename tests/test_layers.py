@@ -47,21 +47,26 @@ DEPENDENCIES = {
         "decode",  # our descriptors, and the stock messages where speed does not matter
         "receive",  # google.rpc.Status, the body of every error
     },
-    "grpc": {"receive"},
+    "grpc": {"receive.grpc"},
     "httptools": {"web"},  # uvicorn's parser, for the limits that uvicorn does not have
-    "isal": {"expose.gzip", "receive.compression"},  # packing and unpacking, each at its end
+    "isal": {"expose.gzip", "receive.coding"},  # packing and unpacking, each at its end
     "opentelemetry": {
         "decode",  # opentelemetry-proto, for what the hot path leaves aside
         "demo",
+        "receive.status",  # the stock answers
         "sample",
     },
-    "orjson": {"decode.json", "expose"},  # expose: the fastest way to write a float
+    "orjson": {
+        "decode.json",
+        "expose.sheet",  # the fastest way to write a float
+        "receive.status",  # answers in JSON
+    },
     "psutil": {"sample"},
     "pydantic": {"config", "dialects"},
     "uvicorn": {"web"},
     "uvloop": {"cli.serve"},
     "yaml": {"config.sources", "dialects.source"},
-    "zstandard": {"receive.compression"},
+    "zstandard": {"receive.coding"},
 }
 
 
