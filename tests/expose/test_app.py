@@ -85,14 +85,14 @@ def test_openmetrics():
     accept = "application/openmetrics-text;version=1.0.0"
     _, headers, body = get(application(), accept=accept)
     assert headers[b"content-type"].startswith(accept.replace(";", "; ").encode())
-    assert body.endswith(b"x_created 1.0\n# EOF\n")
+    assert body.endswith(b"x_total 2.0\n# EOF\n")
 
 
 def test_renderer_and_format_can_be_chosen():
     """The renderer brings its options; a strategy without suffixes is served as text."""
     accept = "application/openmetrics-text;version=1.0.0"
-    plain = get(application(renderer=Renderer(created=False)), accept=accept)[2]
-    assert (b"_created" in plain, get(application(openmetrics=False), accept=accept)[2]) == (False, PAGE)
+    created = get(application(renderer=Renderer(created=True)), accept=accept)[2]
+    assert (b"x_created 1.0" in created, get(application(openmetrics=False), accept=accept)[2]) == (True, PAGE)
 
 
 def test_gzip():

@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 from array import array
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from agent_exporter.expose.labels import block
 from agent_exporter.expose.names import Escaping
 from agent_exporter.expose.render import Renderer
-from agent_exporter.expose.shape import Format
+from agent_exporter.expose.shape import Format, float_text
 from agent_exporter.model import Exemplar, Family, Kind, Table
 
 NAN, INF = math.nan, math.inf
@@ -33,14 +34,14 @@ def table(*rows, bounds=(), **columns):
     return made
 
 
-def text(*families, **options):
+def text(*families):
     """Render families as text 0.0.4."""
-    return b"".join(Renderer(**options).render(families)).decode()
+    return b"".join(Renderer().render(families)).decode()
 
 
-def openmetrics(*families, scheme=Escaping.UNDERSCORES, **options):
+def openmetrics(*families, scheme=Escaping.UNDERSCORES, created=True):
     """Render families as OpenMetrics."""
-    return b"".join(Renderer(**options).render(families, Format.OPENMETRICS, scheme)).decode()
+    return b"".join(Renderer(created=created).render(families, Format.OPENMETRICS, scheme)).decode()
 
 
 REQUESTS = Family(
@@ -76,9 +77,11 @@ requests_created{b="2"} 1.5
     assert openmetrics(REQUESTS) == expected
 
 
-def test_created_can_be_switched_off():
-    """Without `created` there are no created lines."""
-    assert "_created" not in openmetrics(REQUESTS, created=False)
+def test_created_is_an_option():
+    """Without `created` there are no created lines, and that is the default."""
+    default = b"".join(Renderer().render([REQUESTS], Format.OPENMETRICS)).decode()
+    assert default == openmetrics(REQUESTS, created=False)
+    assert "_created" not in default
 
 
 def test_unlabelled_series():
@@ -226,6 +229,19 @@ def test_utf8_names():
 def test_utf8_names_are_escaped(scheme, sample):
     """A scraper that asks for an escaping gets legacy names, of labels too (N11)."""
     assert openmetrics(UTF8, scheme=scheme).splitlines()[3] == sample
+
+
+@pytest.mark.parametrize(
+    ("bound", "expected"),
+    [
+        (0.0, "0.0"), (1.0, "1.0"), (-1.0, "-1.0"), (0.0001, "0.0001"), (0.00001, "1e-05"), (1.5e-7, "1.5e-07"),
+        (100000.0, "100000.0"), (1e6, "1e+06"), (1048576.0, "1.048576e+06"), (-2.5e100, "-2.5e+100"),
+        (INF, "+Inf"), (-INF, "-Inf"), (NAN, "NaN"),
+    ],
+)  # fmt: skip
+def test_bounds_as_prometheus_writes_them(bound, expected):
+    """1.5: `le` and `quantile` as Prometheus 3 normalises them."""
+    assert float_text(bound) == expected
 
 
 def test_exemplar_limit():
@@ -391,20 +407,30 @@ names = st.lists(
 )
 
 
+@st.composite
+def tunings(draw):
+    """Draw sizes so small that a few series have blocks, patches and segments."""
+    lines = draw(st.sampled_from([2, 7, 1000]))
+    share = draw(st.sampled_from([1, 1, 2, 6]))  # with 1 everything that can be patched is
+    return {"sheet.BLOCK_LINES": lines, "sheet.PATCH_SHARE": share, "gzip.SEGMENT_SIZE": lines * 10}
+
+
 @settings(max_examples=200, deadline=None)
-@given(st.data(), names, st.integers(1, 4), st.sampled_from(list(Escaping)), st.sampled_from([2, 7, 1000]))
-def test_remembering_changes_nothing(data, drawn, turns, scheme, lines):
+@given(st.data(), names, st.integers(2, 5), st.sampled_from(list(Escaping)), st.booleans(), tunings())
+def test_remembering_changes_nothing(data, drawn, turns, scheme, created, tuning):
     """A renderer that keeps blocks and patches them writes what one without a past writes; so does gzip."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("agent_exporter.expose.sheet.BLOCK_LINES", lines)
-        patch.setattr("agent_exporter.expose.gzip.SEGMENT_SIZE", lines * 10)
-        world, kept, squeezed = World(data, drawn, 12), Renderer(), Renderer()
+        for name, value in tuning.items():
+            patch.setattr(f"agent_exporter.expose.{name}", value)
+        world = World(data, drawn, 12)
+        fresh = partial(Renderer, created=created)
+        kept, squeezed = fresh(), fresh()
         for _ in range(turns):
             for _ in range(data.draw(st.integers(0, 3))):
                 world.change()
             page = world.snapshot()
             for form in Format:
-                expected = b"".join(Renderer().render(page, form, scheme))
+                expected = b"".join(fresh().render(page, form, scheme))
                 assert b"".join(kept.render(page, form, scheme)) == expected
                 assert gzip.decompress(b"".join(squeezed.render_gzip(page, form, scheme))) == expected
 

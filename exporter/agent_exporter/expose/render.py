@@ -42,11 +42,12 @@ class Page:
 class Renderer:
     """Renders snapshots; not thread safe, meant to live in one thread.
 
-    `created` switches the `_created` lines of OpenMetrics. `omitted` names the families that
+    `created` adds the `_created` lines of OpenMetrics (T21). Not by default: a Prometheus that
+    was not told to read them as start times stores them, one more series a counter. `omitted` names the families that
     the last page left out because another one had their name after escaping.
     """
 
-    def __init__(self, *, created: bool = True) -> None:
+    def __init__(self, *, created: bool = False) -> None:
         self.omitted: tuple[str, ...] = ()
         self._created = created
         self._pages: dict[tuple[Format, Escaping], Page] = {}
