@@ -32,7 +32,7 @@ def loop_thread(kind="uvloop"):
 
 
 @contextlib.contextmanager
-def serving(app, limits=None, kind="uvloop", refused=lambda reason: None):
+def serving(app, limits=None, kind="uvloop", refused=lambda _reason: None):
     """Serve an app on a free port; yields the server, whose `run` runs a coroutine on its loop."""
     with loop_thread(kind) as run:
         server = run(serve(app, "127.0.0.1", 0, limits, refused))

@@ -86,7 +86,7 @@ def test_taken_address_is_named(kind):
 
 def test_unknown_host_is_named():
     """A host that does not resolve is named as well."""
-    with loop_thread() as run, pytest.raises(OSError, match="cannot listen on no.such.host.invalid:0: "):
+    with loop_thread() as run, pytest.raises(OSError, match=r"cannot listen on no\.such\.host\.invalid:0: "):
         run(serve(echo, "no.such.host.invalid", 0))
 
 

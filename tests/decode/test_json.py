@@ -1,12 +1,11 @@
 """OTLP/JSON against protobuf's own JSON reader: real captures, made-up messages, and a table of mistakes."""
 
 import base64
+import contextlib
 import json
 import math
 
 import pytest
-from agent_exporter.decode.json import DEPTH, VALUES, to_protobuf
-from agent_exporter.model import Malformed, Signal
 from google.protobuf import json_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +15,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 import captures
+from agent_exporter.decode.json import DEPTH, VALUES, to_protobuf
+from agent_exporter.model import Malformed, Signal
 
 REQUESTS = {
     Signal.METRICS: ExportMetricsServiceRequest,
@@ -26,42 +27,42 @@ IDS = ("traceId", "spanId", "parentSpanId")
 JSON_CAPTURES = [name for name in captures.names() if name.endswith("/http-json")]
 
 
-def converted(node, convert):
+def _converted(node, convert):
     """Copy JSON with its ids in another notation."""
     if isinstance(node, dict):
-        return {key: convert(value) if key in IDS else converted(value, convert) for key, value in node.items()}
-    return [converted(item, convert) for item in node] if isinstance(node, list) else node
+        return {key: convert(value) if key in IDS else _converted(value, convert) for key, value in node.items()}
+    return [_converted(item, convert) for item in node] if isinstance(node, list) else node
 
 
-def to_base64(text):
+def _to_base64(text):
     return base64.b64encode(bytes.fromhex(text)).decode()
 
 
-def to_hex(text):
+def _to_hex(text):
     return base64.b64decode(text).hex()
 
 
-def decoded(signal, body):
+def _decoded(signal, body):
     return REQUESTS[signal].FromString(to_protobuf(signal, body))
 
 
-def attribute(value):
-    """A logs request whose only attribute has this AnyValue."""
+def _attribute(value):
+    """Make a logs request whose only attribute has this AnyValue."""
     return {"resourceLogs": [{"resource": {"attributes": [{"key": "k", "value": value}]}}]}
 
 
-def read_attribute(value):
-    request = decoded(Signal.LOGS, json.dumps(attribute(value)).encode())
+def _read_attribute(value):
+    request = _decoded(Signal.LOGS, json.dumps(_attribute(value)).encode())
     return request.resource_logs[0].resource.attributes[0].value
 
 
-def point(**fields):
-    """A metrics request with one histogram point."""
+def _point(**fields):
+    """Make a metrics request with one histogram point."""
     return {"resourceMetrics": [{"scopeMetrics": [{"metrics": [{"histogram": {"dataPoints": [fields]}}]}]}]}
 
 
-def read_point(**fields):
-    request = decoded(Signal.METRICS, json.dumps(point(**fields)).encode())
+def _read_point(**fields):
+    request = _decoded(Signal.METRICS, json.dumps(_point(**fields)).encode())
     return request.resource_metrics[0].scope_metrics[0].metrics[0].histogram.data_points[0]
 
 
@@ -70,10 +71,19 @@ def test_captures_read_as_protobuf_reads_them(name):
     """Every captured JSON body becomes the very bytes that protobuf writes for it."""
     for payload in captures.load(name).payloads:
         signal = Signal(payload.signal)
-        document = converted(json.loads(payload.body), to_base64)
+        document = _converted(json.loads(payload.body), _to_base64)
         expected = json_format.ParseDict(document, REQUESTS[signal](), ignore_unknown_fields=True)
 
         assert to_protobuf(signal, payload.body) == expected.SerializeToString(deterministic=True)
+
+
+def _fields(descriptor, seen):
+    """List the fields of a message and of all messages in it."""
+    if descriptor.full_name in seen:
+        return []
+    seen.add(descriptor.full_name)
+    below = [field.message_type for field in descriptor.fields if field.message_type]
+    return [*descriptor.fields, *(field for message in below for field in _fields(message, seen))]
 
 
 SCALARS = {
@@ -94,9 +104,9 @@ TYPES = {1: "double", 3: "int64", 4: "uint64", 5: "int32", 6: "fixed64", 7: "fix
 TYPES |= {12: "bytes", 13: "uint32", 16: "sfixed64", 17: "sint32"}
 
 
-def value_of(draw, field, depth):
+def _value_of(draw, field, depth):
     if field.message_type:
-        return message_of(draw, field.message_type, depth - 1)
+        return _message_of(draw, field.message_type, depth - 1)
     if field.json_name in IDS:
         size = 16 if field.json_name == "traceId" else 8
         return draw(st.sampled_from([b"", bytes(range(size)), b"\xff" * size]))
@@ -105,7 +115,7 @@ def value_of(draw, field, depth):
     return draw(SCALARS[TYPES[field.type]])
 
 
-def message_of(draw, descriptor, depth):
+def _message_of(draw, descriptor, depth):
     """Draw a message of any type from its descriptor."""
     message = descriptor._concrete_class()
     fields = [field for field in descriptor.fields if depth > 0 or not field.message_type]
@@ -116,7 +126,7 @@ def message_of(draw, descriptor, depth):
         groups[group] = field
     for field in groups.values():
         count = draw(st.integers(1, 3)) if field.is_repeated else 1
-        values = [value_of(draw, field, depth) for _ in range(count)]
+        values = [_value_of(draw, field, depth) for _ in range(count)]
         if field.is_repeated:
             getattr(message, field.name).extend(values)
         elif field.message_type:
@@ -127,19 +137,42 @@ def message_of(draw, descriptor, depth):
 
 
 @st.composite
-def requests(draw):
+def _requests(draw):
     signal = draw(st.sampled_from(list(Signal)))
-    return signal, message_of(draw, REQUESTS[signal].DESCRIPTOR, 7)
+    return signal, _message_of(draw, REQUESTS[signal].DESCRIPTOR, 7)
 
 
-@given(requests())
+@given(_requests())
 @settings(max_examples=300, deadline=None)
 def test_round_trip(drawn):
     """Any message written as JSON by protobuf comes back as the same bytes."""
     signal, message = drawn
-    document = converted(json_format.MessageToDict(message, use_integers_for_enums=True), to_hex)
+    document = _converted(json_format.MessageToDict(message, use_integers_for_enums=True), _to_hex)
 
     assert to_protobuf(signal, json.dumps(document).encode()) == message.SerializeToString(deterministic=True)
+
+
+_KEYS = sorted({field.json_name for request in REQUESTS.values() for field in _fields(request.DESCRIPTOR, set())})
+_LEAVES = st.none() | st.booleans() | st.integers(-(2**65), 2**65) | st.floats(allow_nan=False, allow_infinity=False)
+_DOCUMENTS = st.recursive(
+    _LEAVES | st.text(max_size=10) | st.sampled_from(["NaN", "1", "ab" * 8, "YQ=="]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=4),
+)
+
+
+@given(st.sampled_from(list(Signal)), _DOCUMENTS)
+@settings(max_examples=300, deadline=None)
+def test_anything_is_read_or_malformed(signal, document):
+    """Any JSON becomes protobuf that reads, or is Malformed; nothing else is raised."""
+    with contextlib.suppress(Malformed):
+        _decoded(signal, json.dumps({f"resource{signal.title().replace('Traces', 'Spans')}": [document]}).encode())
+
+
+@given(st.sampled_from(list(Signal)), st.binary(max_size=100))
+def test_any_bytes_are_read_or_malformed(signal, body):
+    """Any bytes become protobuf that reads, or are Malformed."""
+    with contextlib.suppress(Malformed):
+        _decoded(signal, body)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +192,7 @@ def test_round_trip(drawn):
 )
 def test_integers(value, expected):
     """64-bit integers come as numbers or strings and stay exact; integral floats pass, as in protobuf JSON."""
-    assert read_attribute({"intValue": value}).int_value == expected
+    assert _read_attribute({"intValue": value}).int_value == expected
 
 
 @pytest.mark.parametrize(
@@ -168,47 +201,47 @@ def test_integers(value, expected):
 )
 def test_doubles(value, expected):
     """Doubles come as numbers, numeric strings or the names of what JSON cannot write."""
-    assert read_attribute({"doubleValue": value}).double_value == expected
+    assert _read_attribute({"doubleValue": value}).double_value == expected
 
 
 def test_not_a_number():
     """NaN comes as a string."""
-    assert math.isnan(read_attribute({"doubleValue": "NaN"}).double_value)
+    assert math.isnan(_read_attribute({"doubleValue": "NaN"}).double_value)
 
 
 def test_negative_zero_is_kept():
     """Minus zero is a value, not the default."""
-    assert math.copysign(1, read_attribute({"doubleValue": -0.0}).double_value) == -1
+    assert math.copysign(1, _read_attribute({"doubleValue": -0.0}).double_value) == -1
 
 
 def test_zeros_in_a_oneof_are_set():
     """A zero that is one of several choices is written."""
-    assert read_attribute({"intValue": 0}).WhichOneof("value") == "int_value"
-    assert read_attribute({"stringValue": ""}).WhichOneof("value") == "string_value"
+    assert _read_attribute({"intValue": 0}).WhichOneof("value") == "int_value"
+    assert _read_attribute({"stringValue": ""}).WhichOneof("value") == "string_value"
 
 
 def test_optional_zero_is_set():
     """A sum of zero differs from no sum."""
-    assert read_point(sum=0).HasField("sum")
-    assert not read_point().HasField("sum")
+    assert _read_point(sum=0).HasField("sum")
+    assert not _read_point().HasField("sum")
 
 
 def test_empty_value_is_present():
     """An AnyValue without content, as gemini sends it, is an empty value and not an absent one."""
-    assert read_attribute({}) == AnyValue()
+    assert _read_attribute({}) == AnyValue()
 
 
 @pytest.mark.parametrize("value", ["+/8=", "+/8", "-_8=", "-_8"])
 def test_bytes_are_base64(value):
     """Bytes that are no ids are base64, in either alphabet, padded or not."""
-    assert read_attribute({"bytesValue": value}).bytes_value == b"\xfb\xff"
+    assert _read_attribute({"bytesValue": value}).bytes_value == b"\xfb\xff"
 
 
 @pytest.mark.parametrize("text", ["0af7651916cd43dd8448eb211c80319c", "0AF7651916CD43DD8448EB211C80319C", ""])
 def test_ids_are_hex(text):
     """Ids are hex in any case, or empty."""
     body = {"resourceLogs": [{"scopeLogs": [{"logRecords": [{"traceId": text}]}]}]}
-    request = decoded(Signal.LOGS, json.dumps(body).encode())
+    request = _decoded(Signal.LOGS, json.dumps(body).encode())
 
     assert request.resource_logs[0].scope_logs[0].log_records[0].trace_id == bytes.fromhex(text)
 
@@ -217,7 +250,7 @@ def test_ids_are_hex(text):
 def test_enums(value, expected):
     """Enums are integers, unknown ones too; known names pass."""
     body = {"resourceMetrics": [{"scopeMetrics": [{"metrics": [{"sum": {"aggregationTemporality": value}}]}]}]}
-    request = decoded(Signal.METRICS, json.dumps(body).encode())
+    request = _decoded(Signal.METRICS, json.dumps(body).encode())
 
     assert request.resource_metrics[0].scope_metrics[0].metrics[0].sum.aggregation_temporality == expected
 
@@ -231,7 +264,7 @@ def test_unknown_and_snake_case_keys_are_ignored():
 
 def test_null_is_absent():
     """A null field is a field that is not there, also among choices."""
-    assert read_attribute({"stringValue": None, "intValue": 1}).int_value == 1
+    assert _read_attribute({"stringValue": None, "intValue": 1}).int_value == 1
     assert to_protobuf(Signal.TRACES, b'{"resourceSpans": null}') == b""
 
 
@@ -242,40 +275,40 @@ POINT = "resourceMetrics[0].scopeMetrics[0].metrics[0].histogram.dataPoints[0]"
 @pytest.mark.parametrize(
     ("body", "path"),
     [
-        (attribute({"intValue": "x"}), ANY + ".intValue"),
-        (attribute({"intValue": 1.5}), ANY + ".intValue"),
-        (attribute({"intValue": 2**63}), ANY + ".intValue"),
-        (attribute({"intValue": -(2**63) - 1}), ANY + ".intValue"),
-        (attribute({"intValue": "9" * 5000}), ANY + ".intValue"),
-        (attribute({"intValue": "1e999999999"}), ANY + ".intValue"),
-        (attribute({"intValue": True}), ANY + ".intValue"),
-        (attribute({"intValue": " 1"}), ANY + ".intValue"),
-        (attribute({"intValue": "٣"}), ANY + ".intValue"),
-        (attribute({"doubleValue": "nan"}), ANY + ".doubleValue"),
-        (attribute({"doubleValue": "1_0"}), ANY + ".doubleValue"),
-        (attribute({"doubleValue": "1e999"}), ANY + ".doubleValue"),
-        (attribute({"doubleValue": []}), ANY + ".doubleValue"),
-        (attribute({"boolValue": "true"}), ANY + ".boolValue"),
-        (attribute({"stringValue": 1}), ANY + ".stringValue"),
-        (attribute({"bytesValue": "a"}), ANY + ".bytesValue"),
-        (attribute({"bytesValue": "ab=c"}), ANY + ".bytesValue"),
-        (attribute({"bytesValue": "äöü="}), ANY + ".bytesValue"),
-        (attribute({"arrayValue": {"values": [{}, {"boolValue": 1}]}}), ANY + ".arrayValue.values[1].boolValue"),
-        (attribute({"arrayValue": {"values": [None]}}), ANY + ".arrayValue.values[0]"),
-        (attribute({"arrayValue": []}), ANY + ".arrayValue"),
-        (attribute("text"), ANY),
-        (attribute({"stringValue": "a", "intValue": 1}), ANY),
-        (point(bucketCounts=["1", "x"]), POINT + ".bucketCounts[1]"),
-        (point(bucketCounts=[-1]), POINT + ".bucketCounts[0]"),
-        (point(bucketCounts=5), POINT + ".bucketCounts"),
-        (point(explicitBounds=[None]), POINT + ".explicitBounds[0]"),
-        (point(flags=2**32), POINT + ".flags"),
-        (point(count=2**64), POINT + ".count"),
-        (point(exemplars=[{"spanId": "0123"}]), POINT + ".exemplars[0].spanId"),
-        (point(exemplars=[{"spanId": "zz" * 8}]), POINT + ".exemplars[0].spanId"),
-        (point(exemplars=[{"spanId": "01 3456789abcdef"}]), POINT + ".exemplars[0].spanId"),
-        (point(exemplars=[{"traceId": "0123456789abcdef"}]), POINT + ".exemplars[0].traceId"),
-        (point(exemplars={}), POINT + ".exemplars"),
+        (_attribute({"intValue": "x"}), ANY + ".intValue"),
+        (_attribute({"intValue": 1.5}), ANY + ".intValue"),
+        (_attribute({"intValue": 2**63}), ANY + ".intValue"),
+        (_attribute({"intValue": -(2**63) - 1}), ANY + ".intValue"),
+        (_attribute({"intValue": "9" * 5000}), ANY + ".intValue"),
+        (_attribute({"intValue": "1e999999999"}), ANY + ".intValue"),
+        (_attribute({"intValue": True}), ANY + ".intValue"),
+        (_attribute({"intValue": " 1"}), ANY + ".intValue"),
+        (_attribute({"intValue": "٣"}), ANY + ".intValue"),
+        (_attribute({"doubleValue": "nan"}), ANY + ".doubleValue"),
+        (_attribute({"doubleValue": "1_0"}), ANY + ".doubleValue"),
+        (_attribute({"doubleValue": "1e999"}), ANY + ".doubleValue"),
+        (_attribute({"doubleValue": []}), ANY + ".doubleValue"),
+        (_attribute({"boolValue": "true"}), ANY + ".boolValue"),
+        (_attribute({"stringValue": 1}), ANY + ".stringValue"),
+        (_attribute({"bytesValue": "a"}), ANY + ".bytesValue"),
+        (_attribute({"bytesValue": "ab=c"}), ANY + ".bytesValue"),
+        (_attribute({"bytesValue": "äöü="}), ANY + ".bytesValue"),
+        (_attribute({"arrayValue": {"values": [{}, {"boolValue": 1}]}}), ANY + ".arrayValue.values[1].boolValue"),
+        (_attribute({"arrayValue": {"values": [None]}}), ANY + ".arrayValue.values[0]"),
+        (_attribute({"arrayValue": []}), ANY + ".arrayValue"),
+        (_attribute("text"), ANY),
+        (_attribute({"stringValue": "a", "intValue": 1}), ANY),
+        (_point(bucketCounts=["1", "x"]), POINT + ".bucketCounts[1]"),
+        (_point(bucketCounts=[-1]), POINT + ".bucketCounts[0]"),
+        (_point(bucketCounts=5), POINT + ".bucketCounts"),
+        (_point(explicitBounds=[None]), POINT + ".explicitBounds[0]"),
+        (_point(flags=2**32), POINT + ".flags"),
+        (_point(count=2**64), POINT + ".count"),
+        (_point(exemplars=[{"spanId": "0123"}]), POINT + ".exemplars[0].spanId"),
+        (_point(exemplars=[{"spanId": "zz" * 8}]), POINT + ".exemplars[0].spanId"),
+        (_point(exemplars=[{"spanId": "01 3456789abcdef"}]), POINT + ".exemplars[0].spanId"),
+        (_point(exemplars=[{"traceId": "0123456789abcdef"}]), POINT + ".exemplars[0].traceId"),
+        (_point(exemplars={}), POINT + ".exemplars"),
         ({"resourceLogs": [{}, 5]}, "resourceLogs[1]"),
         ([], "body"),
         (None, "body"),
@@ -315,30 +348,30 @@ def test_what_is_no_json_is_malformed(body):
 def test_a_message_does_not_show_the_payload():
     """What is wrong is described, not quoted: it may be private."""
     with pytest.raises(Malformed) as raised:
-        to_protobuf(Signal.LOGS, json.dumps(attribute({"intValue": "a secret"})).encode())
+        to_protobuf(Signal.LOGS, json.dumps(_attribute({"intValue": "a secret"})).encode())
 
     assert "secret" not in str(raised.value)
 
 
-def nested(levels):
+def _nested(levels):
     value = {"stringValue": "deep"}
     for _ in range(levels):
         value = {"arrayValue": {"values": [value]}}
-    return json.dumps(attribute(value)).encode()
+    return json.dumps(_attribute(value)).encode()
 
 
 def test_nesting_that_protobuf_reads():
     """Values may be nested as deeply as protobuf's own reader allows."""
     levels = (DEPTH - 5) // 2
 
-    assert decoded(Signal.LOGS, nested(levels)).resource_logs
+    assert _decoded(Signal.LOGS, _nested(levels)).resource_logs
 
 
 @pytest.mark.parametrize("levels", [DEPTH // 2 - 1, DEPTH // 2, 300])
 def test_nesting_is_bounded(levels):
     """Values nested deeper than the limit are Malformed, not a RecursionError."""
-    with pytest.raises(Malformed, match="levels deep|depth limit"):
-        to_protobuf(Signal.LOGS, nested(levels))
+    with pytest.raises(Malformed, match=r"levels deep|depth limit"):
+        to_protobuf(Signal.LOGS, _nested(levels))
 
 
 def test_number_of_values_is_bounded():

@@ -315,19 +315,24 @@ def test_client_that_leaves(caplog):
     assert caplog.records == []
 
 
+def _frame(kind, payload=b"", flags=0):
+    """Write an HTTP/2 frame of stream 0."""
+    return len(payload).to_bytes(3) + bytes([kind, flags]) + bytes(4) + payload
+
+
 def test_pings_are_welcome():
-    """A client that pings far more often than gRPC's defaults allow is not cut off."""
-    options = [
-        ("grpc.keepalive_time_ms", 10),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.max_pings_without_data", 0),
-        ("grpc.http2.min_time_between_pings_ms", 10),
-    ]
-    with _serving(Ingest()) as server, _channel(server, *options) as channel:
-        export = channel.unary_unary(METRICS)
-        for _ in range(5):
-            assert export(BODY, timeout=5) == b""
-            time.sleep(0.1)
+    """A client that pings far more often than gRPC's defaults allow gets its answers and no GOAWAY."""
+    settings, ping, goaway = 4, 6, 7
+    kinds = []
+    with _serving(Ingest()) as server, socket.create_connection(("127.0.0.1", server.port), 0.3) as client:
+        client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(settings) + _frame(ping, bytes(8)) * 50)
+        stream = client.makefile("rb")
+        with contextlib.suppress(TimeoutError):  # nothing more to say: the connection stands
+            while head := stream.read(9):
+                stream.read(int.from_bytes(head[:3]))
+                kinds.append(head[3])
+
+    assert (kinds.count(ping), goaway in kinds) == (50, False)
 
 
 def test_silent_connection_is_closed():
@@ -357,8 +362,13 @@ def test_connection_limit():
 
 def test_taken_port():
     """A second instance on the same port fails and says where."""
-    with _serving(Ingest()) as server, pytest.raises(OSError, match=f"cannot listen on {server.address}"):
+    with _serving(Ingest()) as server, pytest.raises(OSError, match=f"cannot listen on {server.address}: Addr"):
         Server(Ingest(), None, "127.0.0.1", server.port)
+
+
+def test_stop_before_start():
+    """A door that never opened can be stopped."""
+    Server(Ingest(), None, "127.0.0.1", 0).stop(0)
 
 
 def test_stop_lets_a_request_finish():

@@ -9,6 +9,7 @@ it does so (tests/receive/test_grpc.py holds it to that).
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -77,8 +78,8 @@ class Server:
         host = f"[{host}]" if ":" in host else host
         try:
             port = self._server.add_insecure_port(f"{host}:{port}")
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {host}:{port}: {error}") from None
+        except RuntimeError:
+            raise _cannot_listen(host, port) from None
         self.port = port
         self.address = f"{host}:{port}"
 
@@ -110,6 +111,17 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.http2.min_ping_interval_without_data_ms", 1000),
         ("grpc.http2.max_ping_strikes", 0),
     ]
+
+
+def _cannot_listen(host: str, port: int) -> OSError:
+    """Find out by a plain socket what grpcio does not say."""
+    number, text = 0, "grpcio gives no reason"
+    try:
+        with socket.create_server((host.strip("[]"), port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            pass
+    except OSError as error:
+        number, text = error.errno or 0, error.strerror or str(error)
+    return OSError(number, f"cannot listen on {host}:{port}: {text}")
 
 
 class _Pool(ThreadPoolExecutor):
@@ -153,7 +165,8 @@ class _Watch:
 
     def stop(self) -> None:
         self._stopped.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def message(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         """Wait for the one message of a request."""

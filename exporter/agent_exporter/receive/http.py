@@ -91,7 +91,9 @@ class _Request:
     receive: Receive
     headers: dict[bytes, bytes]
     signal: Signal | None
+    media: str | None  # what its content type says it is, if that is one of ENCODINGS
     encoding: str  # of the answer
+    coding: str  # of the content
     held: int = 0  # bytes that count as in flight
     whole: bool = False  # the body has been read to its end
     answer: Headers = field(default_factory=list)  # headers that any answer gets (CORS)
@@ -144,16 +146,17 @@ class Door:
 
     def _read_head(self, scope: Scope, receive: Receive) -> _Request:
         headers = dict(scope["headers"])
-        media = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        accepted = headers.get(b"accept", b"")
-        fallback = PROTOBUF if PROTOBUF.encode() in accepted and JSON.encode() not in accepted else JSON
-        request = _Request(scope, receive, headers, PATHS.get(scope["path"]), _MEDIA.get(media, fallback))
-        request.answer = self._cors(headers.get(b"origin", b""))
+        media = _MEDIA.get(headers.get(b"content-type", b"").partition(b";")[0].strip().lower())
+        coding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
+        encoding = media or _accepted(headers)
+        request = _Request(scope, receive, headers, PATHS.get(scope["path"]), media, encoding, coding)
+        if self._origins:
+            request.answer = self._cors(headers.get(b"origin", b""))
         return request
 
     def _cors(self, origin: bytes) -> Headers:
         """Allow a configured origin to read the answer."""
-        if not self._origins or not origin:
+        if not origin:
             return []
         if not self._origins & {"*", origin.decode("latin-1")}:
             return [(b"vary", b"Origin")]
@@ -195,10 +198,9 @@ class Door:
         if request.scope["method"] != "POST":
             allowed = b"POST, OPTIONS" if self._origins else b"POST"
             raise _Refused(405, "bad_method", "OTLP is sent with POST", [(b"allow", allowed)])
-        media = request.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if media not in _MEDIA:
+        if request.media is None:
             raise _Refused(415, "bad_content_type", f"Content-Type must be one of {', '.join(ENCODINGS)}")
-        if _coding(request) not in CODINGS:
+        if request.coding not in CODINGS:
             raise _refused(UnknownEncoding(f"Content-Encoding must be one of {', '.join(CODINGS)}"))
         if int(request.headers.get(b"content-length", b"0")) > self._limits.body_bytes:
             raise _refused(too_large(self._limits.body_bytes))
@@ -233,7 +235,7 @@ class Door:
     async def _digest(self, request: _Request, signal: Signal, body: bytes) -> Answer:
         if self._requests > self._limits.in_flight_requests:
             raise Overloaded(f"more than {self._limits.in_flight_requests} requests in flight")
-        coding, limit = _coding(request), self._limits.body_bytes
+        coding, limit = request.coding, self._limits.body_bytes
         # A compressed body may be worth ten times its size.
         weight = len(body) if coding == "identity" else 10 * len(body)
         plain = await self._work(weight, lambda: decompress(coding, body, limit))
@@ -272,8 +274,10 @@ class Door:
             pass
 
 
-def _coding(request: _Request) -> str:
-    return request.headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
+def _accepted(headers: dict[bytes, bytes]) -> str:
+    """Choose for a client that did not say what it sends: JSON, which people can read, or what it asks for alone."""
+    accepted = headers.get(b"accept", b"")
+    return PROTOBUF if PROTOBUF.encode() in accepted and JSON.encode() not in accepted else JSON
 
 
 def _refused(error: UnknownEncoding | TooLarge | Malformed | Overloaded) -> _Refused:
