@@ -1,0 +1,232 @@
+"""One OTLP request in, its effect in the store, an answer out.
+
+What may live here: the corridor decode → dialects → store for the three signals, and the life
+of what it keeps. It is the one writer of the store: whoever calls holds its lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
+from threading import RLock
+
+from ..config import Config
+from ..decode import records, wire
+from ..decode.records import Invalid
+from ..decode.wire import Header, Origin
+from ..dialects import Dialects
+from ..model import Answer, Family, Measurement, Rejection, Resource, Scope, Signal
+from ..store import histograms
+from ..store.streams import Notes
+from .clients import Client, Meter
+from .intake import Intake
+from .policy import MAX_CLIENTS, Policy
+from .targets import Targets
+
+log = logging.getLogger("agent_exporter")
+Intakes = dict[Header, Intake]
+
+# Notes that are counters of their own; the others are points that had no effect.
+_COUNTERS = {"gap": "agent_exporter.gaps", "reset": "agent_exporter.resets"}
+
+
+class Ingest:
+    """Takes requests as protobuf, thread safe, one at a time."""
+
+    def __init__(self, config: Config, dialects: Dialects, clock: Callable[[], int] = time.time_ns) -> None:
+        self.clock = clock
+        self.policy = Policy(config, dialects, clock())
+        self.ledger = self.policy.ledger
+        self._targets = Targets(self.policy.families)
+        self._clients: dict[bytes, Client] = {}
+        self._meters: dict[Origin, tuple[Meter, Intakes]] = {}
+        self._repeats: dict[bytes, None] = {}
+        self._lock = RLock()
+        self._take = {
+            Signal.METRICS: self._metrics,
+            Signal.LOGS: self._logs,
+            Signal.TRACES: self._traces,
+        }
+
+    def __call__(self, signal: Signal, body: bytes) -> Answer:
+        """Take one Export…ServiceRequest. Raises Malformed; nothing of such a request is kept."""
+        with self._lock:
+            answer = self._take[signal](body)
+            self.ledger.answered(signal, answer, self.clock() / 1e9)
+            return answer
+
+    # -- metrics ----------------------------------------------------------
+
+    def _metrics(self, body: bytes) -> Answer:
+        answer, now, last = Answer(), self.clock(), None
+        for origin, header, raws in wire.metrics(body):
+            if origin is not last:
+                last, found = origin, self._meter(origin, Signal.METRICS, now)
+            if isinstance(found, Invalid):
+                answer.rejections.append(_refuse(found, header.name.decode(errors="replace"), len(raws)))
+                continue
+            meter, intakes = found
+            intake = intakes.get(header)
+            if intake is None:
+                intake = intakes[header] = Intake(meter, header, self.policy)
+            notes = intake.take(raws, answer, now)
+            if notes:
+                self._note(notes)
+        return answer
+
+    def _note(self, notes: Notes) -> None:
+        for reason, count in notes.items():
+            if reason in _COUNTERS:
+                self.ledger.count(_COUNTERS[reason], count)
+            elif count:
+                self.ledger.count("agent_exporter.dropped.points", count, reason=reason)
+
+    # -- logs and traces --------------------------------------------------
+
+    def _logs(self, body: bytes) -> Answer:
+        def measure(raw: bytes, resource: Resource, scope: Scope) -> list[Measurement]:
+            return self.policy.dialects.events(records.event(raw, resource, scope))
+
+        return self._items(Signal.LOGS, body, measure)
+
+    def _traces(self, body: bytes) -> Answer:
+        def measure(raw: bytes, resource: Resource, scope: Scope) -> list[Measurement]:
+            return self.policy.dialects.spans(records.span(raw, resource, scope))
+
+        return self._items(Signal.TRACES, body, measure)
+
+    def _items(
+        self, signal: Signal, body: bytes, measure: Callable[[bytes, Resource, Scope], list[Measurement]]
+    ) -> Answer:
+        """Measure every record or span of a request that is not a repeated one."""
+        answer, now, repeated = Answer(), self.clock(), self._repeated(body)
+        for origin, raws in wire.items(signal, body):
+            found = self._meter(origin, signal, now)
+            if isinstance(found, Invalid):
+                answer.rejections.append(_refuse(found, "", len(raws)))
+            elif repeated:
+                answer.accepted += len(raws)
+                self.ledger.count("agent_exporter.dropped.points", len(raws), reason="repeated_payload")
+            else:
+                self._measure(signal, found[0], raws, measure, answer)
+        return answer
+
+    def _measure(
+        self,
+        signal: Signal,
+        meter: Meter,
+        raws: Sequence[bytes],
+        measure: Callable[[bytes, Resource, Scope], list[Measurement]],
+        answer: Answer,
+    ) -> None:
+        now, unmapped = self.clock() / 1e9, 0
+        for raw in raws:
+            try:
+                measurements = measure(raw, meter.client.resource, meter.scope)
+            except Invalid as error:
+                answer.rejections.append(_refuse(error, "", 1))
+                continue
+            answer.accepted += 1
+            unmapped += not measurements
+            for measurement in measurements:
+                self.policy.normalised.record(measurement, now)
+        if unmapped:
+            self.ledger.count("agent_exporter.unmapped.items", unmapped, agent=meter.agent, signal=signal)
+
+    def _repeated(self, body: bytes) -> bool:
+        """Tell whether this very payload was taken before: a client's retry of what we answered too late.
+
+        Points carry the times of their interval, so that the store knows them again; events and
+        spans have nothing like it, but a payload of theirs never occurs twice by itself.
+        """
+        digest = blake2b(body, digest_size=16).digest()
+        if not body or digest in self._repeats:
+            return bool(body)
+        self._repeats[digest] = None
+        if len(self._repeats) > self.policy.config.limits.payload_memory:
+            del self._repeats[next(iter(self._repeats))]
+        return False
+
+    # -- who sends --------------------------------------------------------
+
+    def _meter(self, origin: Origin, signal: Signal, now: int) -> tuple[Meter, Intakes] | Invalid:
+        found = self._meters.get(origin)
+        if found is None:
+            try:
+                found = self._meters[origin] = self._introduce(origin), {}
+            except Invalid as error:
+                return error
+        meter = found[0]
+        self.ledger.seen[meter.agent, signal] = now / 1e9
+        if signal is Signal.METRICS:
+            self._targets.show(meter.client.identity, meter.client.target, now / 1e9)
+        return found
+
+    def _introduce(self, origin: Origin) -> Meter:
+        scope = records.scope(origin.scope, origin.schema_url)
+        client = self._clients.get(origin.resource)
+        if client is None:
+            if len(self._clients) >= MAX_CLIENTS:
+                raise Invalid("client_limit", f"the collector knows {MAX_CLIENTS} clients already")
+            resource = records.resource(origin.resource)
+            client = self._clients[origin.resource] = Client(resource, *self.policy.identify(resource))
+        return Meter(client, scope, *self.policy.describe(client.resource, scope, client.identity))
+
+    # -- reading and life -------------------------------------------------
+
+    def snapshot(self) -> list[Family]:
+        """Copy all families as they are now."""
+        with self._lock:
+            for intake in self._intakes():
+                if intake.streams.dirty:
+                    histograms.fold_all(intake.streams)
+            return self.policy.families.snapshot()
+
+    def _intakes(self) -> Iterable[Intake]:
+        return [each for _, intakes in self._meters.values() for each in intakes.values() if each.refusal is None]
+
+    def sweep(self) -> None:
+        """Age streams and series by one interval; free what is forgotten."""
+        with self._lock:
+            expiry = self.policy.config.expiry
+            after = [max(1, round(each / expiry.sweep)) for each in (expiry.stream, expiry.series, expiry.memory)]
+            forgotten = sum(intake.sweep(after[0], after[2]) for intake in self._intakes())
+            hidden = self.policy.families.sweep(after[1], after[2])
+            self.policy.normalised.unlearn()
+            self._leave()
+            for kind, count in (("stream", forgotten), ("series", hidden)):
+                self.ledger.count("agent_exporter.expired", count, kind=kind)
+
+    def _leave(self) -> None:
+        """Forget meters without streams and clients without meters."""
+        for client in self._clients.values():
+            client.streams = 0
+        for origin, (meter, intakes) in tuple(self._meters.items()):
+            for header in [header for header, each in intakes.items() if each.refusal or not len(each.streams)]:
+                del intakes[header]
+            meter.client.streams += sum(len(each.streams) for each in intakes.values())
+            if not intakes:
+                del self._meters[origin]
+        kept = {id(meter.client) for meter, _ in self._meters.values()}
+        for key, client in tuple(self._clients.items()):
+            if id(client) not in kept:
+                del self._clients[key]
+                self._targets.withdraw(client.identity, client.target)
+        self.policy.streams = sum(client.streams for client in self._clients.values())
+
+    def adopt(self, config: Config, dialects: Dialects) -> None:
+        """Follow a new configuration: every stream is resolved anew at its next point, totals stay."""
+        with self._lock:
+            self.policy.adopt(config, dialects)
+            for meter, _ in self._meters.values():
+                client = meter.client
+                meter.labels, meter.agent = self.policy.describe(client.resource, meter.scope, client.identity)
+            for intake in self._intakes():
+                intake.unlearn()
+            self.policy.normalised.unlearn()
+
+
+def _refuse(error: Invalid, subject: str, count: int) -> Rejection:
+    return Rejection(error.reason, subject, error.detail, count)

@@ -1,0 +1,53 @@
+"""What the collector counts of what the pure rooms return, and the last detail of each refusal.
+
+Rule: plain integers in one dict, by instrument and labels. `telemetry` turns them into OTel
+instruments, the human page reads the details; nobody else keeps counters.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+from ..model import Answer, Labels, Signal
+
+MAX_DETAILS = 200  # distinct (signal, reason, subject) on the human page; the oldest make room
+
+
+class Refusal(NamedTuple):
+    """The newest example of what was not taken, for people; `time` in Unix seconds."""
+
+    signal: str
+    reason: str
+    subject: str
+    detail: str
+    count: int
+    time: float
+
+
+class Ledger:
+    """Counts by (instrument name, labels), and refusals by (signal, reason, subject)."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, Labels]] = Counter()
+        self.refusals: dict[tuple[str, str, str], Refusal] = {}
+        self.seen: dict[tuple[str, str], float] = {}  # Unix seconds by (agent, signal)
+
+    def count(self, instrument: str, amount: int = 1, **labels: str) -> None:
+        """Add to a counter of the catalogue."""
+        self.counts[instrument, tuple(sorted(labels.items()))] += amount
+
+    def answered(self, signal: Signal, answer: Answer, now: float) -> None:
+        """Count what became of a request's items."""
+        self.count("agent_exporter.received.items", answer.accepted + answer.rejected, signal=signal)
+        for reason, subject, detail, count in answer.rejections:
+            self.count("agent_exporter.rejected.items", count, signal=signal, reason=reason)
+            self.refused(signal, reason, subject, detail, count, now)
+
+    def refused(self, signal: str, reason: str, subject: str, detail: str, count: int, now: float) -> None:
+        """Keep an example of a refusal for the human page."""
+        key = signal, reason, subject
+        before = self.refusals.pop(key, None)
+        self.refusals[key] = Refusal(signal, reason, subject, detail, count + (before.count if before else 0), now)
+        if len(self.refusals) > MAX_DETAILS:
+            del self.refusals[next(iter(self.refusals))]

@@ -1,0 +1,93 @@
+"""The normalised families: a place for every label set, by catalogue instrument.
+
+What may live here: opening their series (with siblings and overflow) and adding what events
+and spans measure. Streams that feed the same families add by themselves (`intake`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..catalog import CATALOG
+from ..expose.labels import block
+from ..expose.names import Strategy, metric_name
+from ..model import Instrument, Kind, Labels, Measurement
+from ..store.families import Families, Rows, Series
+from ..store.histograms import observe
+from .ledger import Ledger
+
+OVERFLOW: Labels = (("otel_metric_overflow", "true"),)  # the SDK's name for what is over a limit
+
+
+def _add(table: Rows, row: int, value: float) -> None:
+    table.values[row] += value
+
+
+def _set(table: Rows, row: int, value: float) -> None:
+    table.values[row] = value
+
+
+def _observe(table: Rows, row: int, value: float) -> None:
+    observe(table.values, row * table.width, table.bounds, value)
+
+
+_RECORD: dict[Kind, Callable[[Rows, int, float], None]] = {
+    Kind.COUNTER: _add,
+    Kind.GAUGE: _set,
+    Kind.HISTOGRAM: _observe,
+}
+
+
+class Normalised:
+    """Families of the catalogue, whose names nothing that is passed through may take."""
+
+    def __init__(self, families: Families, strategy: Strategy, ledger: Ledger) -> None:
+        self._families = families
+        self._strategy = strategy
+        self._ledger = ledger
+        self._series: dict[str, Series] = {}
+        self._places: dict[tuple[str, Labels], tuple[Rows, int]] = {}
+        for instrument in CATALOG.values():
+            self._family(instrument)
+
+    def _family(self, instrument: Instrument) -> Series:
+        family = self._series.get(instrument.name)
+        if family is None:
+            name = metric_name(instrument.name, instrument.unit, instrument.kind, self._strategy)
+            family = self._families.open(name.sample, instrument.kind, name.unit, instrument.help, reserved=True)
+            self._series[instrument.name] = family
+        return family
+
+    def row(self, instrument: Instrument, labels: Labels, created: float) -> tuple[Rows, int]:
+        """Find or open the series of a label set, its siblings with it."""
+        family = self._family(instrument)
+        text = block(labels)
+        if family.find(text) is None:
+            if family.full:
+                self._ledger.count("agent_exporter.overflowed.streams")
+                text = block(OVERFLOW)
+            else:
+                self._open_siblings(family, instrument, labels, created)
+        return family.series(text, instrument.bounds, created)
+
+    def _open_siblings(self, family: Series, instrument: Instrument, labels: Labels, created: float) -> None:
+        """Open the other outcomes at 0, so that a first error is an increase and not a birth."""
+        if instrument.siblings is None:
+            return
+        label, values = instrument.siblings
+        rest = [(name, value) for name, value in labels if name not in (label, "error_type")]
+        for value in values:
+            family.series(block((*rest, (label, value))), instrument.bounds, created)
+
+    def record(self, measurement: Measurement, now: float) -> None:
+        """Add what one event or span measured; `now` in Unix seconds."""
+        instrument, labels, value = measurement
+        key = instrument.name, labels
+        place = self._places.get(key)
+        if place is None:
+            place = self._places[key] = self.row(instrument, labels, now)
+        _RECORD[instrument.kind](*place, value)
+
+    def unlearn(self) -> None:
+        """Forget where label sets live; a sweep may have given their rows to others."""
+        self._places.clear()

@@ -1,0 +1,117 @@
+"""What configuration and dialects decide about a stream: the one object an intake asks.
+
+What may live here: compiled answers (which metrics pass, which attributes stay, who may still
+open a stream), nothing that a point has to ask again once its stream is known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from fnmatch import translate
+
+from ..catalog import CATALOG
+from ..config import Config
+from ..decode.records import Invalid
+from ..dialects import Dialects
+from ..dialects.privacy import DROP_ATTRIBUTES, compile_drop
+from ..expose.labels import job_instance, label_pairs, target_labels
+from ..expose.names import Strategy
+from ..model import Attributes, Feed, Labels, Metric, Resource, Scope, Value
+from ..store.families import Families
+from .clients import Client
+from .ledger import Ledger
+from .normalised import Normalised
+
+MAX_CLIENTS = 20_000  # resources known at once; a client that sends only events costs one too
+
+
+class Policy:
+    """Compiled configuration and dialects, and the shared parts that every intake needs."""
+
+    def __init__(self, config: Config, dialects: Dialects, started: int) -> None:
+        self.ledger = Ledger()
+        self.families = Families(config.limits.series_per_metric)
+        self.strategy = Strategy(config.metrics.translation_strategy)
+        self.normalised = Normalised(self.families, self.strategy, self.ledger)
+        self.streams = 0
+        self._started = started
+        self.adopt(config, dialects)
+
+    def adopt(self, config: Config, dialects: Dialects) -> None:
+        """Follow a new configuration; what is bound at start (addresses, strategy) stays."""
+        self.config, self.dialects = config, dialects
+        self.feeds: Callable[[Resource, Scope, Metric, Attributes], list[Feed]] = dialects.feeds
+        passed = config.metrics.pass_through
+        self._included, self._excluded = _globs(passed.include), _globs(passed.exclude)
+        drops = DROP_ATTRIBUTES if config.metrics.drop_attributes is None else config.metrics.drop_attributes
+        self._drop = compile_drop(drops)
+        self._keep = _globs(config.metrics.keep_attributes)
+        self._copied = _globs(config.metrics.resource_labels)
+
+    def passes(self, name: str) -> bool:
+        """Tell whether a metric is exposed under its own name; one of the catalogue is normalised already."""
+        return (
+            self.config.metrics.pass_through.enabled
+            and name not in CATALOG
+            and self._included(name)
+            and not self._excluded(name)
+        )
+
+    def keep(self, attributes: Attributes) -> Attributes:
+        """Return the attributes that may become labels, long values cut."""
+        return {key: self._cut(value) for key, value in attributes.items() if self._keep(key) or not self._drop(key)}
+
+    def _cut(self, value: Value) -> Value:
+        return value[: self.config.limits.label_value_length] if isinstance(value, str) else value
+
+    def describe(self, resource: Resource, scope: Scope, identity: Labels) -> tuple[Labels, str]:
+        """Return the labels of all that a meter passes through, and the agent's canonical name."""
+        copied = {key: value for key, value in resource.attributes.items() if self._copied(key)}
+        labels = (*label_pairs(copied, self.strategy)[0], *self._scope_labels(scope), *identity)
+        return tuple(dict(labels).items()), self.dialects.agent(resource, scope)
+
+    def _scope_labels(self, scope: Scope) -> Labels:
+        """Return the `otel_scope_*` labels (R7, R8)."""
+        if not self.config.metrics.scope_labels:
+            return ()
+        fixed: Attributes = {
+            "otel_scope_name": scope.name,
+            "otel_scope_version": scope.version,
+            "otel_scope_schema_url": scope.schema_url,
+        }
+        own = {f"otel_scope_{key}": value for key, value in scope.attributes.items()}
+        return label_pairs(own | fixed, self.strategy)[0]
+
+    def identify(self, resource: Resource) -> tuple[Labels, Labels]:
+        """Return a client's job and instance, and its `target_info` labels."""
+        return job_instance(resource.attributes), target_labels(resource.attributes, self.strategy)
+
+    def admit(self, client: Client) -> None:
+        """Let a client open one more stream. Raises Invalid when a limit is reached."""
+        limits = self.config.limits
+        if self.streams >= limits.streams:
+            raise Invalid("stream_limit", f"the collector tracks {limits.streams} streams already (limits.streams)")
+        if client.streams >= limits.streams_per_client:
+            detail = f"this client has {limits.streams_per_client} streams already (limits.streams_per_client)"
+            raise Invalid("client_stream_limit", detail)
+        self.streams += 1
+        client.streams += 1
+
+    def exhausted(self, client: Client) -> bool:
+        """Tell whether a client's next new series goes to the overflow series."""
+        return client.series >= self.config.limits.series_per_client
+
+    def baseline(self, start: int) -> bool:
+        """Tell whether a running total that began then counts from its first sight on only."""
+        return self.config.metrics.initial_value == "baseline" and start < self._started
+
+
+def _globs(patterns: Sequence[str]) -> Callable[[str], bool]:
+    """Compile globs to a test of one name."""
+    if not patterns:
+        return lambda _: False
+    if "*" in patterns:
+        return lambda _: True
+    match = re.compile("|".join(translate(pattern) for pattern in patterns)).match
+    return lambda name: match(name) is not None

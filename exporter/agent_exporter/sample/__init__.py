@@ -1,0 +1,9 @@
+"""What the collector measures itself, on OpenTelemetry instruments.
+
+Rule: nothing here writes to the store. Instruments are read by the SDK, its encoder makes the
+same OTLP request that a remote agent would send, and `send` takes it to the same ingest.
+"""
+
+from .own import Reading, Sampler
+
+__all__ = ["Reading", "Sampler"]

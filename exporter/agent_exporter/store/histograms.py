@@ -1,0 +1,199 @@
+"""Histogram and summary points to increments.
+
+What may live here: the same four operations as in `numbers`, for readings of many cells. A
+reading is kept as it came and folded into the cells when somebody looks (`fold`): a cumulative
+reading replaces its predecessor, so most of them are never taken apart at all.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import accumulate
+from operator import add as plus
+from operator import sub as minus
+from typing import Any
+
+from ..model import Form, Temporality
+from .families import SPARE
+from .streams import Apply, Notes, Resolve, Streams
+
+Entries = Sequence[tuple[bytes | None, int, int, int, float, list[int]]]
+_NOTHING = (0.0, None)
+
+
+def track(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Resolve) -> Notes:
+    """Apply cumulative histograms."""
+    rows, starts, times, lasts = streams.rows.get, streams.starts, streams.times, streams.lasts
+    readings, bases, dirty = streams.readings, streams.bases, streams.dirty
+    notes = Notes()
+    for index, entry in enumerate(entries):
+        key, start, time, count, total, counts = entry
+        row = rows(key)  # type: ignore[arg-type]
+        if row is None:
+            found = resolve(raws[index])
+            if found is None:
+                continue
+            row, start, time, (count, total, counts) = found
+        if start != starts[row]:
+            fold(streams, row)
+            run = streams.switch(row, start, (lasts[row], bases[row]), _NOTHING)
+            if run is None:
+                notes["late"] += 1
+                continue
+            notes["reset"] += 1
+            lasts[row], bases[row] = run[0]
+            readings[row] = None
+        if time <= times[row]:
+            notes["duplicate" if time == times[row] else "late"] += 1
+            continue
+        if count < lasts[row]:
+            notes["reset"] += 1
+            fold(streams, row)
+            bases[row] = None
+        readings[row] = total, counts
+        lasts[row], times[row] = count, time
+        dirty.add(row)
+    return notes
+
+
+def add(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Resolve) -> Notes:
+    """Apply delta histograms; a gap keeps the total, an overlap is dropped."""
+    rows, times, readings, dirty = streams.rows.get, streams.times, streams.readings, streams.dirty
+    notes = Notes()
+    for index, entry in enumerate(entries):
+        key, start, time, count, total, counts = entry
+        row = rows(key)  # type: ignore[arg-type]
+        if row is None:
+            found = resolve(raws[index])
+            if found is None:
+                continue
+            row, start, time, (count, total, counts) = found
+        last = times[row]
+        if time <= last:
+            notes["duplicate" if time == last else "late"] += 1
+            continue
+        if start != last and last and start:
+            if start < last:
+                notes["overlap"] += 1
+                continue
+            notes["gap"] += 1
+        times[row] = time
+        reading = readings[row]
+        readings[row] = (
+            (total, counts) if reading is None else (reading[0] + total, list(map(plus, reading[1], counts)))
+        )
+        dirty.add(row)
+    return notes
+
+
+def fold_all(streams: Streams) -> None:
+    """Bring the cells up to date with every reading."""
+    for row in tuple(streams.dirty):
+        fold(streams, row)
+
+
+def fold(streams: Streams, row: int) -> None:
+    """Bring the cells up to date with one stream's reading."""
+    if row not in streams.dirty:
+        return
+    streams.dirty.discard(row)
+    total, counts = streams.readings[row]
+    if streams.cumulative:
+        base, streams.bases[row] = streams.bases[row], streams.readings[row]
+        if base is not None:
+            total, counts = total - base[0], list(map(minus, counts, base[1]))
+    else:
+        streams.readings[row] = None
+    for sink in streams.sinks:
+        cell = sink.cells[row]
+        if cell != SPARE:
+            added = _vector(total * sink.scale, counts, sink.projection, len(sink.table.bounds))
+            accrue(sink.table.values, cell, added)
+
+
+def _vector(total: float, counts: list[int], projection: tuple[int, ...] | None, size: int) -> list[float]:
+    """Lay a reading out as a row's cells: cumulative buckets, sum, count."""
+    if projection is not None:
+        projected = [0] * (size + 1)
+        for target, count in zip(projection, counts, strict=True):
+            projected[target] += count
+        counts = projected
+    buckets = list(accumulate(counts))
+    return [*buckets, total, buckets[-1]]
+
+
+def accrue(values: array[float], cell: int, added: Sequence[float]) -> None:
+    """Add to a run of cells."""
+    end = cell + len(added)
+    values[cell:end] = array("d", map(plus, values[cell:end], added))
+
+
+def project(bounds: tuple[float, ...], onto: tuple[float, ...]) -> tuple[int, ...] | None:
+    """Map buckets onto other bounds: each to the smallest that holds all of it; None where they are the same.
+
+    So `le` never claims an observation that may be above it: latencies are never understated.
+    """
+    if bounds == onto:
+        return None
+    return (*(bisect_left(onto, bound) for bound in bounds), len(onto))
+
+
+def bucket(bounds: tuple[float, ...], value: float, width: int) -> int:
+    """Tell which cell of a row an observation of this value belongs to; a scalar has one."""
+    return bisect_left(bounds, value) if width > 1 else 0
+
+
+def observe(values: array[float], cell: int, bounds: tuple[float, ...], value: float) -> None:
+    """Add one observation to a histogram's cells; NaN counts in +Inf only (T26)."""
+    first = bisect_left(bounds, value) if value == value else len(bounds)  # noqa: PLR0124
+    for index in range(cell + first, cell + len(bounds) + 1):
+        values[index] += 1
+    values[cell + len(bounds) + 1] += value
+    values[cell + len(bounds) + 2] += 1
+
+
+def summarise(streams: Streams, raws: Sequence[bytes], entries: Sequence[Any], resolve: Resolve) -> Notes:
+    """Apply summaries: count and sum are tracked, the newest quantiles stand (T17)."""
+    notes = Notes()
+    for index in range(len(entries)):
+        found = resolve(raws[index])
+        if found is None:
+            continue
+        row, start, time, (count, total, quantiles) = found
+        last = streams.readings[row] or (0, 0.0)
+        if start != streams.starts[row]:
+            run = streams.switch(row, start, last, (0, 0.0))
+            if run is None:
+                notes["late"] += 1
+                continue
+            notes["reset"] += 1
+            last = run[0]
+        if time <= streams.times[row]:
+            notes["duplicate" if time == streams.times[row] else "late"] += 1
+            continue
+        if count < last[0]:
+            notes["reset"] += 1
+            last = (0, 0.0)
+        streams.readings[row], streams.times[row] = (count, total), time
+        _summary(streams, row, quantiles, total - last[1], count - last[0])
+    return notes
+
+
+def _summary(streams: Streams, row: int, quantiles: list[float], total: float, count: int) -> None:
+    for sink in streams.sinks:
+        cell = sink.cells[row]
+        if cell != SPARE:
+            end = cell + len(quantiles)
+            sink.table.values[cell:end] = array("d", quantiles)
+            accrue(sink.table.values, end, (total, count))
+
+
+APPLY: dict[tuple[Form, Temporality, bool], Apply] = {
+    (Form.HISTOGRAM, Temporality.CUMULATIVE, False): track,
+    (Form.HISTOGRAM, Temporality.DELTA, False): add,
+    (Form.EXPONENTIAL_HISTOGRAM, Temporality.CUMULATIVE, False): track,
+    (Form.EXPONENTIAL_HISTOGRAM, Temporality.DELTA, False): add,
+    (Form.SUMMARY, Temporality.CUMULATIVE, False): summarise,
+}

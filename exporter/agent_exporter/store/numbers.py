@@ -1,0 +1,169 @@
+"""Number points to increments: add, track, follow, set (design section 3).
+
+What may live here: one function a temporality, each a single pass over the points of one metric
+and one over what they moved. This is the main path: a point costs a look-up by its bytes and
+arithmetic by index. Whatever is not plain is noted and left out, or handed to `resolve`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ..model import Form, Temporality
+from .streams import Apply, Notes, Resolve, Streams
+
+_INF = math.inf
+Entries = Sequence[tuple[bytes | None, int, int, float]]
+
+
+def _late(notes: Notes, time: int, last: int) -> None:
+    notes["duplicate" if time == last else "late"] += 1
+
+
+def _spread(streams: Streams, moved: list[tuple[int, float]]) -> None:
+    """Add increments to every series that the streams feed."""
+    for sink in streams.sinks:
+        values, cells, scale = sink.table.values, sink.cells, sink.scale
+        for row, increment in moved:
+            values[cells[row]] += increment * scale
+
+
+def track(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Resolve) -> Notes:
+    """Apply cumulative monotonic sums: what they grew by, all of it after a reset."""
+    rows, starts, times, lasts = streams.rows.get, streams.starts, streams.times, streams.lasts
+    notes, moved = Notes(), []
+    for index, entry in enumerate(entries):
+        key, start, time, value = entry
+        row = rows(key)  # type: ignore[arg-type]
+        if row is None:
+            found = resolve(raws[index])
+            if found is None:
+                continue
+            row, start, time, value = found
+        last = lasts[row]
+        if start != starts[row]:
+            run = streams.switch(row, start, last, 0.0)
+            if run is None:
+                notes["late"] += 1
+                continue
+            notes["reset"] += 1
+            last = lasts[row] = run[0]
+        if time <= times[row]:
+            _late(notes, time, times[row])
+            continue
+        if value < last:
+            notes["reset"] += 1
+            last = 0.0
+        increment = value - last
+        if not 0.0 <= increment < _INF:
+            notes["negative" if increment < 0.0 else "not_finite"] += 1
+            continue
+        lasts[row] = value
+        times[row] = time
+        moved.append((row, increment))
+    _spread(streams, moved)
+    return notes
+
+
+def add(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Resolve) -> Notes:
+    """Apply delta monotonic sums; a gap keeps the total, an overlap is dropped."""
+    return _add(streams, raws, entries, resolve, 0.0)
+
+
+def add_signed(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Resolve) -> Notes:
+    """Apply delta sums that may fall (T5: accumulated into a gauge)."""
+    return _add(streams, raws, entries, resolve, -_INF)
+
+
+def _add(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Resolve, least: float) -> Notes:
+    rows, times = streams.rows.get, streams.times
+    notes, moved = Notes(), []
+    for index, entry in enumerate(entries):
+        key, start, time, value = entry
+        row = rows(key)  # type: ignore[arg-type]
+        if row is None:
+            found = resolve(raws[index])
+            if found is None:
+                continue
+            row, start, time, value = found
+        last = times[row]
+        if time <= last:
+            _late(notes, time, last)
+            continue
+        if start != last and last and start:
+            if start < last:
+                notes["overlap"] += 1
+                continue
+            notes["gap"] += 1
+        if not least <= value < _INF:
+            notes["negative" if value < least else "not_finite"] += 1
+            continue
+        times[row] = time
+        moved.append((row, value))
+    _spread(streams, moved)
+    return notes
+
+
+def follow(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Resolve) -> Notes:
+    """Apply cumulative sums that may fall: the series is the sum of what its streams say now."""
+    rows, starts, times, lasts = streams.rows.get, streams.starts, streams.times, streams.lasts
+    notes, moved = Notes(), []
+    for index, entry in enumerate(entries):
+        key, start, time, value = entry
+        row = rows(key)  # type: ignore[arg-type]
+        if row is None:
+            found = resolve(raws[index])
+            if found is None:
+                continue
+            row, start, time, value = found
+        if time <= times[row]:
+            _late(notes, time, times[row])
+            continue
+        if not -_INF < value < _INF:
+            notes["not_finite"] += 1
+            continue
+        moved.append((row, value - lasts[row]))
+        starts[row], times[row], lasts[row] = start, time, value
+    _spread(streams, moved)
+    return notes
+
+
+def put(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Resolve) -> Notes:
+    """Apply gauges: the newest value stands."""
+    rows, times = streams.rows.get, streams.times
+    notes, moved = Notes(), []
+    for index, entry in enumerate(entries):
+        key, _, time, value = entry
+        row = rows(key)  # type: ignore[arg-type]
+        if row is None:
+            found = resolve(raws[index])
+            if found is None:
+                continue
+            row, _, time, value = found
+        if time <= times[row]:
+            _late(notes, time, times[row])
+            continue
+        times[row] = time
+        moved.append((row, value))
+    for sink in streams.sinks:
+        values, cells, scale = sink.table.values, sink.cells, sink.scale
+        for row, value in moved:
+            values[cells[row]] = value * scale
+    return notes
+
+
+def withdraw(streams: Streams, gone: set[int]) -> None:
+    """Take back what streams contribute to sums that may fall."""
+    _spread(streams, [(row, -streams.lasts[row]) for row in gone])
+    for row in gone:
+        streams.lasts[row] = 0.0
+
+
+APPLY: dict[tuple[Form, Temporality, bool], Apply] = {
+    (Form.SUM, Temporality.CUMULATIVE, True): track,
+    (Form.SUM, Temporality.CUMULATIVE, False): follow,
+    (Form.SUM, Temporality.DELTA, True): add,
+    (Form.SUM, Temporality.DELTA, False): add_signed,
+    (Form.GAUGE, Temporality.CUMULATIVE, False): put,
+}

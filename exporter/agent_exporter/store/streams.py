@@ -1,0 +1,168 @@
+"""The streams of one metric of one scope of one resource: identity to row, row to cells.
+
+What may live here: the columns every kind of stream has and their life (opened, silent, back,
+forgotten). How points become increments is in `numbers`, `histograms` and `summaries`.
+
+A stream is found by the raw bytes of its attributes. One that falls silent loses these keys,
+so that its next point takes the resolve path and is noticed there: the main path never asks
+who is alive.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .families import SPARE, Rows
+
+# What happened to points that were not simply applied; the collector counts them by these names.
+Notes = Counter[str]
+Resolve = Callable[[bytes], "tuple[Any, ...] | None"]
+
+MAX_RUNS = 8  # processes that report as one stream at the same time and are still told apart, by start time
+
+
+@dataclass(slots=True)
+class Sink:
+    """Where a metric's streams add to one table; cell 0 stands for «nowhere».
+
+    `projection` gives, for each bucket of the source, the target's bucket (None: the same bounds).
+    """
+
+    table: Rows
+    scale: float = 1.0
+    projection: tuple[int, ...] | None = None
+    cells: array[int] = field(default_factory=lambda: array("I"))
+
+
+class Streams:
+    """Columns of stream state; `times` and `starts` in Unix nanoseconds."""
+
+    def __init__(self, *, cumulative: bool) -> None:
+        self.cumulative = cumulative
+        self.rows: dict[bytes, int] = {}
+        self.silent: dict[bytes, int] = {}
+        self.sinks: list[Sink] = []
+        self.starts = array("Q")
+        self.times = array("Q")
+        self.lasts = array("d")  # numbers: the last cumulative value
+        self.readings: list[Any] = []  # histograms and summaries: what is not yet in the cells
+        self.bases: list[Any] = []  # cumulative histograms: what is in the cells already
+        self.dirty: set[int] = set()
+        self.runs: dict[int, dict[int, tuple[int, Any]]] = {}
+        self._checked = array("Q")
+        self._idle = array("I")
+        self._free: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.starts) - len(self._free)
+
+    def open(self, identity: bytes, start: int) -> int:
+        """Give a stream seen for the first time a row."""
+        if self._free:
+            row = self._free.pop()
+        else:
+            row = len(self.starts)
+            for column in (self.starts, self.times, self.lasts, self._checked, self._idle):
+                column.append(0)
+            self.readings.append(None)
+            self.bases.append(None)
+            for sink in self.sinks:
+                sink.cells.append(SPARE)
+        self.starts[row] = start
+        self.rows[identity] = row
+        return row
+
+    def feed(self, row: int, table: Rows, cell: int, scale: float, projection: tuple[int, ...] | None) -> None:
+        """Let a stream add to a series from now on; `cell` is the first of the series."""
+        for sink in self.sinks:
+            if (
+                sink.table is table
+                and sink.scale == scale
+                and sink.projection == projection
+                and sink.cells[row] == SPARE
+            ):
+                break
+        else:
+            sink = Sink(table, scale, projection, array("I", [SPARE]) * len(self.starts))
+            self.sinks.append(sink)
+        sink.cells[row] = cell
+        table.refs[cell // table.width] += 1
+
+    def revive(self, identity: bytes) -> int | None:
+        """Take a silent stream back with all its keys; None where there is none."""
+        row = self.silent.get(identity)
+        if row is None:
+            return None
+        for key in [key for key, owner in self.silent.items() if owner == row]:
+            self.rows[key] = self.silent.pop(key)
+        self._idle[row] = 0
+        return row
+
+    def switch(self, row: int, start: int, last: Any, nothing: Any) -> tuple[Any] | None:
+        """Turn to the run of a stream that began at `start`; return its last value, None if it is forgotten.
+
+        A later start is a restart. An earlier one is another process that reports as the same
+        stream, as two agents without an instance id do: each run keeps its own last value, so
+        that their sum stays true.
+        """
+        runs = self.runs.setdefault(row, {})
+        if start < self.starts[row] and start not in runs and len(runs) >= MAX_RUNS:
+            return None
+        runs[self.starts[row]] = self.times[row], last
+        self.times[row], last = runs.pop(start, (0, nothing))
+        self.starts[row] = start
+        if len(runs) > MAX_RUNS:
+            del runs[min(runs)]
+        return (last,)
+
+    def part(self, row: int) -> list[tuple[Rows, int]]:
+        """Stop a stream from feeding its series; return the series that it fed."""
+        fed = []
+        for sink in self.sinks:
+            cell = sink.cells[row]
+            if cell != SPARE:
+                sink.cells[row] = SPARE
+                series = cell // sink.table.width
+                sink.table.refs[series] -= 1
+                fed.append((sink.table, series))
+        return fed
+
+    def silence(self, gone: set[int]) -> None:
+        """Take the keys of these rows away, so that their next point is resolved anew."""
+        for key in [key for key, row in self.rows.items() if row in gone]:
+            self.silent[key] = self.rows.pop(key)
+
+    def sweep(self, silent_after: int, forget_after: int) -> tuple[set[int], int]:
+        """Age the streams whose time stands still; return who fell silent just now and how many were forgotten."""
+        fresh, forgotten = set(), set()
+        for row, (time, checked) in enumerate(zip(self.times, self._checked, strict=True)):
+            if time != checked:
+                self._idle[row] = 0
+                continue
+            self._idle[row] += 1
+            if self._idle[row] == silent_after:
+                fresh.add(row)
+            elif self._idle[row] == forget_after:
+                forgotten.add(row)
+        self._checked = self.times[:]
+        self._forget(forgotten)
+        return fresh - set(self._free), len(forgotten)
+
+    def _forget(self, gone: set[int]) -> None:
+        if not gone:
+            return
+        for key in [key for key, row in self.silent.items() if row in gone]:
+            del self.silent[key]
+        for row in gone - set(self._free):
+            self.starts[row] = self.times[row] = 0
+            self.lasts[row] = 0.0
+            self.readings[row] = self.bases[row] = None
+            self.runs.pop(row, None)
+            self._free.append(row)
+
+
+Apply = Callable[[Streams, Sequence[bytes], Sequence[Any], Resolve], Notes]
