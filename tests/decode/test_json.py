@@ -374,6 +374,15 @@ def test_nesting_is_bounded(levels):
         to_protobuf(Signal.LOGS, _nested(levels))
 
 
+def test_nesting_of_attributes_is_bounded():
+    """Attributes inside attributes have the same limit."""
+    value = {"stringValue": "deep"}
+    for _ in range(300):
+        value = {"kvlistValue": {"values": [{"key": "k", "value": value}]}}
+    with pytest.raises(Malformed, match="levels deep"):
+        to_protobuf(Signal.LOGS, json.dumps(_attribute(value)).encode())
+
+
 def test_number_of_values_is_bounded():
     """A body of nothing but brackets is refused before it becomes objects twenty times its size."""
     body = b'{"resourceLogs":[' + b"{}," * VALUES + b"{}]}"

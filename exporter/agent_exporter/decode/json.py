@@ -35,7 +35,6 @@ Writer = Callable[[object, int], bytes]  # (JSON value, depth left) -> tag and v
 DEPTH = 100  # messages inside messages; protobuf's own readers stop here as well
 VALUES = 8_000_000  # commas and opening brackets of one body: Python objects are 20 times larger than «{},»
 
-
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 _ID_SIZES = {"traceId": 16, "spanId": 8, "parentSpanId": 8}  # bytes; hex in JSON, unlike all other bytes
 _INTEGER = re.compile(r"-?[0-9]{1,20}", re.ASCII)
@@ -44,7 +43,7 @@ _NOT_NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": floa
 _EXACT = float(2**63)  # a float at or beyond it is no 64-bit integer that orjson could not have kept exact
 
 
-class _WrongError(ValueError):
+class _Wrong(ValueError):
     """A JSON value that the schema does not allow; `path` grows from the leaf to the root."""
 
     def __init__(self, text: str) -> None:
@@ -74,14 +73,12 @@ def to_protobuf(signal: Signal, body: bytes) -> bytes:
     Malformed, which names the path of the value that is wrong.
     """
     if len(body) > VALUES and sum(map(body.count, (b",", b"[", b"{"))) > VALUES:
-        message = f"more than {VALUES} values in one JSON body"
-        raise Malformed(message)
+        raise Malformed(f"more than {VALUES} values in one JSON body")
     try:
         return _ROOTS[signal].encode(orjson.loads(body), DEPTH)
     except orjson.JSONDecodeError as error:
-        message = f"invalid JSON: {error.msg} at byte {error.pos}"
-        raise Malformed(message) from None
-    except _WrongError as error:
+        raise Malformed(f"invalid JSON: {error.msg} at byte {error.pos}") from None
+    except _Wrong as error:
         raise Malformed(str(error)) from None
 
 
@@ -93,8 +90,7 @@ def _message(shape: _Shape, value: object, depth: int) -> bytes:
     if type(value) is not dict:
         raise _wrong("an object", value)
     if not depth:
-        message = f"more than {DEPTH} levels deep"
-        raise _WrongError(message)
+        raise _Wrong(f"more than {DEPTH} levels deep")
     parts = []
     name = ""
     try:
@@ -106,7 +102,7 @@ def _message(shape: _Shape, value: object, depth: int) -> bytes:
             item = value.get(name)
             if item is not None:
                 parts.append(write(item, depth - 1))
-    except _WrongError as error:
+    except _Wrong as error:
         error.path.append(name)
         raise
     for names in shape.choices:
@@ -118,7 +114,7 @@ def _message(shape: _Shape, value: object, depth: int) -> bytes:
 def _check_choice(names: frozenset[str], value: dict[str, Any]) -> None:
     present = sorted(name for name in names if value.get(name) is not None)
     if len(present) > 1:
-        raise _WrongError("only one may be set of " + ", ".join(present))
+        raise _Wrong("only one may be set of " + ", ".join(present))
 
 
 def _attribute(shape: _Shape, holders: _Shape, value: object, depth: int) -> bytes:
@@ -134,17 +130,17 @@ def _attribute(shape: _Shape, holders: _Shape, value: object, depth: int) -> byt
         return _message(shape, value, depth)
     try:
         payload = write(item, depth - 2)
-    except _WrongError as error:
+    except _Wrong as error:
         error.path += (name, "value")
         raise
     text = key.encode()
     return b"\x0a%b%b\x12%b%b" % (_length(len(text)), text, _length(len(payload)), payload)
 
 
-def _wrong(expected: str, value: object) -> _WrongError:
+def _wrong(expected: str, value: object) -> _Wrong:
     """Say what was expected; the value itself stays out, for it may be private."""
     names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
-    return _WrongError(f"expected {expected}, not {names.get(type(value), 'this number')}")
+    return _Wrong(f"expected {expected}, not {names.get(type(value), 'this number')}")
 
 
 def _items(value: object) -> list[Any]:
@@ -300,7 +296,7 @@ def _each(values: list[Any], read: Reader) -> list[Any]:
     try:
         for value in values:
             out.append(read(value))  # noqa: PERF401  # the index of the wrong one is len(out)
-    except _WrongError as error:
+    except _Wrong as error:
         error.path.append(f"[{len(out)}]")
         raise
     return out
@@ -347,7 +343,7 @@ def _submessages(tag: int, shape: _Shape) -> Writer:
             for item in _items(value):
                 payload = shape.encode(item, depth)
                 parts += (head, _length(len(payload)), payload)
-        except _WrongError as error:
+        except _Wrong as error:
             if type(value) is list:
                 error.path.append(f"[{len(parts) // 3}]")
             raise

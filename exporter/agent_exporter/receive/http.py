@@ -50,6 +50,7 @@ _CODES: Final = {  # HTTP status -> the code in the body
     500: Code.INTERNAL,
     503: Code.UNAVAILABLE,
 }
+_RATIO: Final = 10  # how much larger OTLP usually is than its gzip
 _MEDIA: Final = {name.encode(): name for name in ENCODINGS}
 _PREFLIGHT_SECONDS: Final = b"7200"  # the most that any browser remembers
 
@@ -172,6 +173,7 @@ class Door:
         self._requests += 1
         try:
             answer = await self._digest(request, signal, body)
+            return 200, [(b"content-type", request.encoding.encode())], response(signal, answer, request.encoding)
         except (UnknownEncoding, TooLarge, Malformed, Overloaded) as error:
             raise _refused(error) from None
         except Exception as error:  # noqa: BLE001  # whatever it is, it is our bug, and the client has to be told
@@ -180,7 +182,6 @@ class Door:
             raise _Refused(500, "internal", "internal error") from None
         finally:
             self._requests -= 1
-        return 200, [(b"content-type", request.encoding.encode())], response(signal, answer, request.encoding)
 
     def _preflight(self, request: _Request) -> tuple[int, Headers, bytes]:
         asked = request.headers.get(b"access-control-request-headers", b"content-type")
@@ -207,23 +208,26 @@ class Door:
         return request.signal
 
     async def _read_body(self, request: _Request) -> bytes:
-        parts: list[bytes] = []
+        body = bytearray()
         try:
             async with asyncio.timeout(self._limits.body_timeout):
                 while not request.whole:
                     message = await request.receive()
                     if message["type"] == "http.disconnect":
                         raise _Gone
-                    parts.append(message["body"])
+                    part: bytes = message["body"]
                     request.whole = not message["more_body"]
-                    self._hold(request, len(message["body"]))
+                    self._hold(request, len(part))
                     if request.held > self._limits.body_bytes:
                         raise too_large(self._limits.body_bytes)
+                    if request.whole and not body:
+                        return part
+                    body += part
         except TimeoutError:
             raise _Refused(408, "slow_body", f"the body took more than {self._limits.body_timeout:g} s") from None
         except (TooLarge, Overloaded) as error:
             raise _refused(error) from None
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return bytes(body)
 
     def _hold(self, request: _Request, size: int) -> None:
         """Count bytes as in flight, unless that is too much for all requests together."""
@@ -235,11 +239,10 @@ class Door:
     async def _digest(self, request: _Request, signal: Signal, body: bytes) -> Answer:
         if self._requests > self._limits.in_flight_requests:
             raise Overloaded(f"more than {self._limits.in_flight_requests} requests in flight")
-        coding, limit = request.coding, self._limits.body_bytes
-        # A compressed body may be worth ten times its size.
-        weight = len(body) if coding == "identity" else 10 * len(body)
-        plain = await self._work(weight, lambda: decompress(coding, body, limit))
-        if coding != "identity":
+        plain = body
+        if request.coding != "identity":
+            coding, limit = request.coding, self._limits.body_bytes
+            plain = await self._work(_RATIO * len(body), lambda: decompress(coding, body, limit))
             self._hold(request, len(plain))
         if request.encoding == JSON and plain:
             return await self._work(len(plain), lambda: self._ingest(signal, to_protobuf(signal, plain)))
