@@ -377,7 +377,7 @@ def test_nesting_is_bounded(levels):
 def test_nesting_of_attributes_is_bounded():
     """Attributes inside attributes have the same limit."""
     value = {"stringValue": "deep"}
-    for _ in range(300):
+    for _ in range(100):
         value = {"kvlistValue": {"values": [{"key": "k", "value": value}]}}
     with pytest.raises(Malformed, match="levels deep"):
         to_protobuf(Signal.LOGS, json.dumps(_attribute(value)).encode())
