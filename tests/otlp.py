@@ -25,24 +25,16 @@ EPOCH = 1_790_000_000 * SECOND
 DELTA, CUMULATIVE = 1, 2
 
 
+KINDS = {str: "string_value", bool: "bool_value", int: "int_value", float: "double_value", bytes: "bytes_value"}
+
+
 def value(plain: Any) -> AnyValue:
     """Wrap a plain value."""
-    match plain:
-        case None:
-            return AnyValue()
-        case bool():
-            return AnyValue(bool_value=plain)
-        case int():
-            return AnyValue(int_value=plain)
-        case float():
-            return AnyValue(double_value=plain)
-        case bytes():
-            return AnyValue(bytes_value=plain)
-        case list():
-            return AnyValue(array_value=ArrayValue(values=[value(each) for each in plain]))
-        case dict():
-            return AnyValue(kvlist_value=KeyValueList(values=pairs(plain)))
-    return AnyValue(string_value=plain)
+    if isinstance(plain, list):
+        return AnyValue(array_value=ArrayValue(values=[value(each) for each in plain]))
+    if isinstance(plain, dict):
+        return AnyValue(kvlist_value=KeyValueList(values=pairs(plain)))
+    return AnyValue() if plain is None else AnyValue(**{KINDS[type(plain)]: plain})
 
 
 def pairs(attributes: Mapping[str, Any]) -> list[KeyValue]:
@@ -55,7 +47,9 @@ def at(second: float) -> int:
     return EPOCH + int(second * SECOND) if second else 0
 
 
-def number(plain: float | None, attributes: Mapping[str, Any] = {}, *, start: float = 1, time: float = 2, **rest: Any) -> pb.NumberDataPoint:
+def number(
+    plain: float | None, attributes: Mapping[str, Any] = {}, *, start: float = 1, time: float = 2, **rest: Any
+) -> pb.NumberDataPoint:
     """Make a number point; times in seconds, 0 leaves them out."""
     given = {} if plain is None else {"as_int" if isinstance(plain, int) else "as_double": plain}
     return pb.NumberDataPoint(
@@ -64,7 +58,14 @@ def number(plain: float | None, attributes: Mapping[str, Any] = {}, *, start: fl
 
 
 def histogram(
-    counts: list[int], bounds: list[float], total: float | None = 0.0, attributes: Mapping[str, Any] = {}, *, start: float = 1, time: float = 2, **rest: Any
+    counts: list[int],
+    bounds: list[float],
+    total: float | None = 0.0,
+    attributes: Mapping[str, Any] = {},
+    *,
+    start: float = 1,
+    time: float = 2,
+    **rest: Any,
 ) -> pb.HistogramDataPoint:
     """Make an explicit histogram point whose count is right unless given."""
     rest.setdefault("count", sum(counts))
@@ -84,13 +85,22 @@ def gauge(name: str, *points: pb.NumberDataPoint, unit: str = "", **rest: Any) -
     return pb.Metric(name=name, unit=unit, gauge=pb.Gauge(data_points=points), **rest)
 
 
-def total(name: str, *points: pb.NumberDataPoint, unit: str = "", temporality: int = CUMULATIVE, monotonic: bool = True, **rest: Any) -> pb.Metric:
+def total(
+    name: str,
+    *points: pb.NumberDataPoint,
+    unit: str = "",
+    temporality: int = CUMULATIVE,
+    monotonic: bool = True,
+    **rest: Any,
+) -> pb.Metric:
     """Make a sum."""
     data = pb.Sum(data_points=points, aggregation_temporality=temporality, is_monotonic=monotonic)
     return pb.Metric(name=name, unit=unit, sum=data, **rest)
 
 
-def distribution(name: str, *points: pb.HistogramDataPoint, unit: str = "", temporality: int = CUMULATIVE, **rest: Any) -> pb.Metric:
+def distribution(
+    name: str, *points: pb.HistogramDataPoint, unit: str = "", temporality: int = CUMULATIVE, **rest: Any
+) -> pb.Metric:
     """Make an explicit histogram metric."""
     data = pb.Histogram(data_points=points, aggregation_temporality=temporality)
     return pb.Metric(name=name, unit=unit, histogram=data, **rest)

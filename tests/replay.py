@@ -9,9 +9,8 @@ from agent_exporter.decode.json import to_protobuf
 from agent_exporter.model import Signal
 
 if TYPE_CHECKING:
-    from captures import Capture, Payload
-
     from agent_exporter.collector.ingest import Ingest
+    from captures import Capture, Payload
 
 
 def protobuf(payload: Payload) -> bytes:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import captures
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.metrics.v1 import metrics_pb2 as pb
-from otlp import Bench, distribution, gauge, histogram, number, request, total
-from replay import protobuf
 
+import captures
 from agent_exporter.collector import intake
 from agent_exporter.decode import wire
 from agent_exporter.model import Form, Malformed, Signal
+from otlp import Bench, distribution, gauge, histogram, number, request, total
+from replay import protobuf
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,11 +22,15 @@ if TYPE_CHECKING:
     from agent_exporter.model import Answer
 
 KEYS = st.dictionaries(
-    st.sampled_from(["tool", "model", "session.id", "a b", "le"]), st.sampled_from(["x", "y", "", 1, True, 2.5, None]), max_size=3
+    st.sampled_from(["tool", "model", "session.id", "a b", "le"]),
+    st.sampled_from(["x", "y", "", 1, True, 2.5, None]),
+    max_size=3,
 ).flatmap(lambda made: st.permutations(list(made.items())).map(dict))
 TIMES = {"start": st.sampled_from([0, 1, 2, 3, 7]), "time": st.sampled_from([0, 2, 3, 4, 5, 8])}
 VALUES = st.one_of(
-    st.floats(-10, 10), st.integers(-5, 5), st.sampled_from([float("nan"), float("inf"), 0.0, 2**53 + 1, -(2**63), None])
+    st.floats(-10, 10),
+    st.integers(-5, 5),
+    st.sampled_from([float("nan"), float("inf"), 0.0, 2**53 + 1, -(2**63), None]),
 )
 FLAGS = st.sampled_from([0, 0, 0, 1, 2])
 SAMPLES = st.lists(st.builds(pb.Exemplar, as_double=st.floats(0, 9), time_unix_nano=st.integers(0, 9)), max_size=2)
@@ -41,14 +45,26 @@ def _histogram(draw: Any) -> pb.HistogramDataPoint:
     bounds = draw(BOUNDS)
     counts = draw(st.one_of(st.lists(st.integers(0, 3), min_size=len(bounds) + 1, max_size=len(bounds) + 1), COUNTS))
     rest = draw(EDGES) | {key: draw(each) for key, each in TIMES.items()}
-    return histogram(counts, bounds, draw(st.one_of(st.none(), st.floats(-9, 9))), draw(KEYS), flags=draw(FLAGS), exemplars=draw(SAMPLES), **rest)
+    return histogram(
+        counts,
+        bounds,
+        draw(st.one_of(st.none(), st.floats(-9, 9))),
+        draw(KEYS),
+        flags=draw(FLAGS),
+        exemplars=draw(SAMPLES),
+        **rest,
+    )
 
 
 TEMPORALITY = st.sampled_from([1, 2, 2, 0])
 METRICS = st.one_of(
     st.builds(lambda points: gauge("level", *points), NUMBERS),
-    st.builds(lambda points, t, m: total("calls", *points, temporality=t, monotonic=m), NUMBERS, TEMPORALITY, st.booleans()),
-    st.builds(lambda points, t: distribution("took", *points, temporality=t), st.lists(_histogram(), max_size=4), TEMPORALITY),
+    st.builds(
+        lambda points, t, m: total("calls", *points, temporality=t, monotonic=m), NUMBERS, TEMPORALITY, st.booleans()
+    ),
+    st.builds(
+        lambda points, t: distribution("took", *points, temporality=t), st.lists(_histogram(), max_size=4), TEMPORALITY
+    ),
 )
 REQUESTS = st.lists(st.builds(lambda metrics: request(*metrics), st.lists(METRICS, max_size=3)), max_size=6)
 
@@ -70,7 +86,17 @@ def _run(bodies: Sequence[bytes], monkeypatch: pytest.MonkeyPatch, *, slow: bool
             bench.now += 1
             answers.append(bench.ingest(Signal.METRICS, body))
         families = [
-            (family.name, family.kind, table.bounds, table.texts, repr(table.values), repr(table.created), table.hidden, table.absent, table.exemplars)
+            (
+                family.name,
+                family.kind,
+                table.bounds,
+                table.texts,
+                repr(table.values),
+                repr(table.created),
+                table.hidden,
+                table.absent,
+                table.exemplars,
+            )
             for family in bench.ingest.snapshot()
             for table in family.tables
         ]
@@ -102,6 +128,7 @@ def test_damaged_requests_give_the_same_collector(bodies: list[bytes], data: st.
         if made:
             made[data.draw(st.integers(0, len(made) - 1))] = data.draw(st.integers(0, 255))
         damaged.append(bytes(made))
+
     def readable(body: bytes) -> bool:
         try:
             list(wire.metrics(body))

@@ -6,6 +6,7 @@ import math
 
 import pytest
 from opentelemetry.proto.metrics.v1 import metrics_pb2 as pb
+
 from otlp import DELTA, Bench, distribution, gauge, histogram, number, total
 
 JOB = 'job="app"'
@@ -16,7 +17,7 @@ def test_a_gauge_shows_its_newest_value() -> None:
     bench = Bench()
     bench.send(gauge("queue", number(3, time=2)))
     bench.send(gauge("queue", number(5.5, time=3)))
-    assert bench.page()["queue{job=\"app\"}"] == [5.5]
+    assert bench.page()['queue{job="app"}'] == [5.5]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def test_a_cumulative_sum_counts_in_full_at_first_sight_and_grows_by_differences
     bench = Bench()
     for second, value in ((2, 10), (3, 10), (4, 25)):
         bench.send(total("calls", number(value, time=second)))
-    assert bench.page() == {"calls_total{job=\"app\"}": [25.0]}
+    assert bench.page() == {'calls_total{job="app"}': [25.0]}
 
 
 def test_a_baseline_counts_only_what_comes_later() -> None:
@@ -73,7 +74,12 @@ def test_a_sum_that_may_fall_is_a_gauge_of_what_its_streams_say_now() -> None:
     bench = Bench()
     for second, one, two in ((2, 5, 7), (3, 4, 7)):
         bench.send(
-            total("open", number(one, {"session.id": "a"}, time=second), number(two, {"session.id": "b"}, time=second), monotonic=False)
+            total(
+                "open",
+                number(one, {"session.id": "a"}, time=second),
+                number(two, {"session.id": "b"}, time=second),
+                monotonic=False,
+            )
         )
     bench.send(total("open", number(1, {"session.id": "a"}, start=9, time=10), monotonic=False))
     assert bench.page() == {'open{job="app"}': [8.0]}
@@ -141,7 +147,13 @@ def test_histograms_become_cumulative_buckets(temporality: int, expected: list[f
     bench = Bench()
     bounds = [0.1, 1.0, 10.0]
     bench.send(distribution("took", histogram([1, 3, 2, 0], bounds, 2.5, start=1, time=2), temporality=temporality))
-    bench.send(distribution("took", histogram([2, 4, 2, 0], bounds, 5.0, start=2 if temporality == DELTA else 1, time=3), temporality=temporality))
+    bench.send(
+        distribution(
+            "took",
+            histogram([2, 4, 2, 0], bounds, 5.0, start=2 if temporality == DELTA else 1, time=3),
+            temporality=temporality,
+        )
+    )
     assert bench.page() == {'took{job="app"}': expected}
 
 
@@ -193,7 +205,9 @@ def test_a_wrong_histogram_point_costs_only_itself(point: pb.HistogramDataPoint,
 
 def _exponential(**fields: object) -> pb.Metric:
     point = pb.ExponentialHistogramDataPoint(start_time_unix_nano=1, time_unix_nano=2, **fields)  # type: ignore[arg-type]
-    return pb.Metric(name="took", exponential_histogram=pb.ExponentialHistogram(data_points=[point], aggregation_temporality=2))
+    return pb.Metric(
+        name="took", exponential_histogram=pb.ExponentialHistogram(data_points=[point], aggregation_temporality=2)
+    )
 
 
 @pytest.mark.parametrize(
@@ -212,7 +226,9 @@ def _exponential(**fields: object) -> pb.Metric:
         (0, 200, [5], math.inf),
     ],
 )
-def test_exponential_buckets_fall_within_powers_of_four(scale: int, offset: int, counts: list[int], bound: float) -> None:
+def test_exponential_buckets_fall_within_powers_of_four(
+    scale: int, offset: int, counts: list[int], bound: float
+) -> None:
     """T14: each bucket is counted at the smallest bound that holds all of it."""
     bench = Bench()
     bench.send(_exponential(scale=scale, positive={"offset": offset, "bucket_counts": counts}, count=5, sum=9.0))
@@ -246,7 +262,9 @@ def test_a_wrong_exponential_point_is_refused(fields: dict[str, object], reason:
 
 def _summary(*quantiles: tuple[float, float], count: int = 3, total: float = 6.0, time: int = 2) -> pb.Metric:
     values = [pb.SummaryDataPoint.ValueAtQuantile(quantile=quantile, value=value) for quantile, value in quantiles]
-    point = pb.SummaryDataPoint(start_time_unix_nano=1, time_unix_nano=time, count=count, sum=total, quantile_values=values)
+    point = pb.SummaryDataPoint(
+        start_time_unix_nano=1, time_unix_nano=time, count=count, sum=total, quantile_values=values
+    )
     return pb.Metric(name="took", summary=pb.Summary(data_points=[point]))
 
 

@@ -81,7 +81,7 @@ def command(file: Path | None, *, demo: bool, **flags: str | None) -> None:
             config = load(file, os.environ, given)
             log.start(config.log.level)
             warn(config)
-            run(collector.run(config, reload=lambda: load(file, os.environ, given), demo=demo, ready=ready))
+            run(collector.run(config, reload=lambda: load(file, os.environ, given), ready=ready))
         except (ConfigError, DialectError, OSError) as error:
             click.echo(str(error), err=True)
             raise SystemExit(1) from None

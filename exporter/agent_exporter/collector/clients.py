@@ -29,3 +29,4 @@ class Meter:
     scope: Scope
     labels: Labels
     agent: str
+    own: bool = False  # the collector about itself

@@ -22,6 +22,7 @@ from ..store import histograms
 from ..store.streams import Notes
 from .clients import Client, Meter
 from .intake import Intake
+from .ledger import Source
 from .policy import MAX_CLIENTS, Policy
 from .targets import Targets
 
@@ -57,13 +58,29 @@ class Ingest:
             self.ledger.answered(signal, answer, self.clock() / 1e9)
             return answer
 
+    def own(self, body: bytes) -> Answer:
+        """Take what the collector says of itself: the same road, but nobody's request."""
+        with self._lock:
+            return self._metrics(body, own=True)
+
+    def refuse(self, signal: Signal, protocol: str, reason: str) -> None:
+        """Count a request that was refused before it got here, thread safe."""
+        with self._lock:
+            self.ledger.count("agent_exporter.refused.requests", signal=signal, protocol=protocol, reason=reason)
+            self.ledger.refused(signal, reason, "", f"a whole request over {protocol}", 1, self.clock() / 1e9)
+
+    def count(self, instrument: str, **labels: str) -> None:
+        """Count what happened outside, thread safe."""
+        with self._lock:
+            self.ledger.count(instrument, 1, **labels)
+
     # -- metrics ----------------------------------------------------------
 
-    def _metrics(self, body: bytes) -> Answer:
+    def _metrics(self, body: bytes, *, own: bool = False) -> Answer:
         answer, now, last = Answer(), self.clock(), None
         for origin, header, raws in wire.metrics(body):
             if origin is not last:
-                last, found = origin, self._meter(origin, Signal.METRICS, now)
+                last, found = origin, self._meter(origin, Signal.METRICS, now, own=own)
             if isinstance(found, Invalid):
                 answer.rejections.append(_refuse(found, header.name.decode(errors="replace"), len(raws)))
                 continue
@@ -151,20 +168,23 @@ class Ingest:
 
     # -- who sends --------------------------------------------------------
 
-    def _meter(self, origin: Origin, signal: Signal, now: int) -> tuple[Meter, Intakes] | Invalid:
+    def _meter(self, origin: Origin, signal: Signal, now: int, *, own: bool = False) -> tuple[Meter, Intakes] | Invalid:
         found = self._meters.get(origin)
         if found is None:
             try:
-                found = self._meters[origin] = self._introduce(origin), {}
+                found = self._meters[origin] = self._introduce(origin, own=own), {}
             except Invalid as error:
                 return error
         meter = found[0]
-        self.ledger.seen[meter.agent, signal] = now / 1e9
+        if not meter.own:
+            identity = dict(meter.client.identity)
+            source = Source(meter.agent, identity.get("job", ""), identity.get("instance", ""), signal)
+            self.ledger.saw(source, now / 1e9)
         if signal is Signal.METRICS:
             self._targets.show(meter.client.identity, meter.client.target, now / 1e9)
         return found
 
-    def _introduce(self, origin: Origin) -> Meter:
+    def _introduce(self, origin: Origin, *, own: bool) -> Meter:
         scope = records.scope(origin.scope, origin.schema_url)
         client = self._clients.get(origin.resource)
         if client is None:
@@ -172,7 +192,7 @@ class Ingest:
                 raise Invalid("client_limit", f"the collector knows {MAX_CLIENTS} clients already")
             resource = records.resource(origin.resource)
             client = self._clients[origin.resource] = Client(resource, *self.policy.identify(resource))
-        return Meter(client, scope, *self.policy.describe(client.resource, scope, client.identity))
+        return Meter(client, scope, *self.policy.describe(client.resource, scope, client.identity), own)
 
     # -- reading and life -------------------------------------------------
 

@@ -36,6 +36,7 @@ _TOLD = {
     "not_finite": "a counter cannot take NaN or infinity",
     "negative": "a monotonic sum cannot fall within a delta",
 }
+_OURS = ("agent_exporter.", "agent.source.")
 _EXEMPLIFIED = (Form.HISTOGRAM, Form.EXPONENTIAL_HISTOGRAM)
 _TYPES = {"unknown": Kind.UNKNOWN, "unkown": Kind.UNKNOWN, "info": Kind.INFO, "stateset": Kind.STATESET}
 
@@ -57,6 +58,8 @@ class Intake:
             self.refusal = error.reason, error.detail
 
     def _accept(self, metric: Metric) -> None:
+        if metric.name.startswith(_OURS) and not self.meter.own:
+            raise Invalid("reserved_name", "names that begin so are the exporter's own")
         self.kind = _kind(metric)
         monotonic = metric.monotonic and metric.form is Form.SUM
         self.apply = _APPLY[metric.form, metric.temporality, monotonic]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ..model import Answer, Labels, Signal
 
 MAX_DETAILS = 200  # distinct (signal, reason, subject) on the human page; the oldest make room
+MAX_SOURCES = 2_000  # remembered senders; the one silent for longest makes room
 
 
 class Refusal(NamedTuple):
@@ -21,17 +22,26 @@ class Refusal(NamedTuple):
     reason: str
     subject: str
     detail: str
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
     time: float
 
 
+class Source(NamedTuple):
+    """Who sent what."""
+
+    agent: str
+    job: str
+    instance: str
+    signal: str
+
+
 class Ledger:
-    """Counts by (instrument name, labels), and refusals by (signal, reason, subject)."""
+    """Counts by (instrument name, labels), refusals by (signal, reason, subject), sources by themselves."""
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, Labels]] = Counter()
         self.refusals: dict[tuple[str, str, str], Refusal] = {}
-        self.seen: dict[tuple[str, str], float] = {}  # Unix seconds by (agent, signal)
+        self.seen: dict[Source, float] = {}  # Unix seconds; the newest last
 
     def count(self, instrument: str, amount: int = 1, **labels: str) -> None:
         """Add to a counter of the catalogue."""
@@ -51,3 +61,14 @@ class Ledger:
         self.refusals[key] = Refusal(signal, reason, subject, detail, count + (before.count if before else 0), now)
         if len(self.refusals) > MAX_DETAILS:
             del self.refusals[next(iter(self.refusals))]
+
+    def saw(self, source: Source, now: float) -> None:
+        """Remember when a source last sent."""
+        self.seen.pop(source, None)
+        self.seen[source] = now
+        if len(self.seen) > MAX_SOURCES:
+            del self.seen[next(iter(self.seen))]
+
+    def last_seen(self) -> dict[tuple[str, str], float]:
+        """Tell when an agent last sent a signal, whichever of its processes it was."""
+        return {(source.agent, source.signal): when for source, when in self.seen.items()}

@@ -14,14 +14,20 @@ import math
 from collections.abc import Iterable
 from itertools import pairwise
 from struct import pack
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from google.protobuf import message
-from opentelemetry.proto.common.v1 import common_pb2
-from opentelemetry.proto.logs.v1 import logs_pb2
-from opentelemetry.proto.metrics.v1 import metrics_pb2
-from opentelemetry.proto.resource.v1 import resource_pb2
-from opentelemetry.proto.trace.v1 import trace_pb2
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    Exemplar,
+    ExponentialHistogramDataPoint,
+    HistogramDataPoint,
+    NumberDataPoint,
+    SummaryDataPoint,
+)
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource as ResourceMessage
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 
 from ..model import Attributes, Event, Form, Metric, Resource, Scope, Span, Temporality, Value
 from .points import COUNT_LIMIT
@@ -55,7 +61,7 @@ class Sampled(NamedTuple):
 class Counts(NamedTuple):
     """A histogram's reading: `counts` a bucket (the last is above all bounds), its sum if it has one."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
     total: float
     counts: list[int]
 
@@ -63,7 +69,7 @@ class Counts(NamedTuple):
 class Quantiles(NamedTuple):
     """A summary's reading."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # as above
     total: float
     values: list[float]
 
@@ -87,7 +93,10 @@ class Point(NamedTuple):
     exemplars: tuple[Sampled, ...] = ()
 
 
-def _parse(kind: Any, raw: bytes, what: str) -> Any:
+_Message = TypeVar("_Message", bound=message.Message)
+
+
+def _parse(kind: type[_Message], raw: bytes, what: str) -> _Message:
     try:
         return kind.FromString(raw)
     except message.DecodeError:
@@ -107,11 +116,11 @@ def text(raw: bytes, what: str) -> str:
 # -- attributes ---------------------------------------------------------------
 
 
-def _array(value: Any) -> Value:
+def _array(value: AnyValue) -> Value:
     return [_value(item) for item in value.array_value.values]
 
 
-def _map(value: Any) -> Value:
+def _map(value: AnyValue) -> Value:
     return attributes(value.kvlist_value.values)
 
 
@@ -126,12 +135,12 @@ _VALUES = {
 }
 
 
-def _value(value: Any) -> Value:
+def _value(value: AnyValue) -> Value:
     kind = value.WhichOneof("value")
     return _VALUES[kind](value) if kind in _VALUES else None  # P20: an empty value is legal
 
 
-def attributes(pairs: Iterable[Any]) -> Attributes:
+def attributes(pairs: Iterable[KeyValue]) -> Attributes:
     """Turn KeyValue messages into a dict; of duplicate keys the last wins (L9)."""
     return {pair.key: _value(pair.value) for pair in pairs}
 
@@ -141,12 +150,12 @@ def attributes(pairs: Iterable[Any]) -> Attributes:
 
 def resource(raw: bytes) -> Resource:
     """Parse a Resource. Raises Invalid."""
-    return Resource(attributes(_parse(resource_pb2.Resource, raw, "the resource").attributes))
+    return Resource(attributes(_parse(ResourceMessage, raw, "the resource").attributes))
 
 
 def scope(raw: bytes, schema_url: bytes) -> Scope:
     """Parse an InstrumentationScope. Raises Invalid."""
-    made = _parse(common_pb2.InstrumentationScope, raw, "the scope")
+    made = _parse(InstrumentationScope, raw, "the scope")
     return Scope(made.name, made.version, text(schema_url, "the schema URL"), attributes(made.attributes))
 
 
@@ -160,7 +169,7 @@ def metric(header: Header) -> Metric:
     form = Form(header.form)
     if form not in (Form.GAUGE, Form.SUMMARY) and header.temporality not in (Temporality.DELTA, Temporality.CUMULATIVE):
         raise Invalid("no_temporality", "aggregation temporality must be delta (1) or cumulative (2)")
-    pairs = [_parse(common_pb2.KeyValue, raw, "the metric's metadata") for raw in header.metadata]
+    pairs = [_parse(KeyValue, raw, "the metric's metadata") for raw in header.metadata]
     return Metric(
         name,
         form,
@@ -174,33 +183,36 @@ def metric(header: Header) -> Metric:
 
 # -- points -------------------------------------------------------------------
 
+_Sampling = NumberDataPoint | HistogramDataPoint | ExponentialHistogramDataPoint
+_PointMessage = _Sampling | SummaryDataPoint
 
-def _sampled(made: Any) -> tuple[Sampled, ...]:
+
+def _sampled(made: _Sampling) -> tuple[Sampled, ...]:
     return tuple(
         Sampled(
-            float(getattr(exemplar, exemplar.WhichOneof("value"))),
-            exemplar.time_unix_nano,
-            attributes(exemplar.filtered_attributes) | _ids(exemplar),
+            float(getattr(each, kind)),
+            each.time_unix_nano,
+            attributes(each.filtered_attributes) | _ids(each),
         )
-        for exemplar in made.exemplars
-        if exemplar.WhichOneof("value")
+        for each in made.exemplars
+        if (kind := each.WhichOneof("value"))
     )
 
 
-def _ids(made: Any) -> dict[str, Value]:
+def _ids(made: Exemplar) -> dict[str, Value]:
     """Take trace and span id, which win over attributes of the same name (T19)."""
     ids = {"trace_id": made.trace_id.hex(), "span_id": made.span_id.hex()}
     return {name: value for name, value in ids.items() if value}
 
 
-def _identity(kind: Any, made: Any, bounds: Iterable[float] = ()) -> bytes:
+def _identity(made: _PointMessage, bounds: Iterable[float] = ()) -> bytes:
     """Serialise what makes the stream, attributes sorted: equal to the raw bytes where a sender sorts too."""
     pairs = sorted(made.attributes, key=lambda pair: pair.key)
-    only = kind(attributes=pairs, explicit_bounds=bounds) if bounds else kind(attributes=pairs)
-    return only.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
+    only = HistogramDataPoint(attributes=pairs, explicit_bounds=bounds) if bounds else type(made)(attributes=pairs)
+    return only.SerializeToString(deterministic=True)
 
 
-def _number(made: Any) -> Point:
+def _number(made: NumberDataPoint) -> Point:
     kind = made.WhichOneof("value")
     gone = bool(made.flags & _NO_RECORDED_VALUE)
     if kind is None and not gone:
@@ -210,13 +222,13 @@ def _number(made: Any) -> Point:
         made.time_unix_nano,
         float(getattr(made, kind)) if kind else 0.0,
         attributes(made.attributes),
-        _identity(metrics_pb2.NumberDataPoint, made),
+        _identity(made),
         gone=gone,
         exemplars=_sampled(made) if made.exemplars else (),
     )
 
 
-def _histogram(made: Any) -> Point:
+def _histogram(made: HistogramDataPoint) -> Point:
     bounds, counts = tuple(made.explicit_bounds), list(made.bucket_counts)
     gone = bool(made.flags & _NO_RECORDED_VALUE)
     if not gone:
@@ -228,7 +240,7 @@ def _histogram(made: Any) -> Point:
         made.time_unix_nano,
         Counts(made.count, made.sum, counts),
         attributes(made.attributes),
-        _identity(metrics_pb2.HistogramDataPoint, made, bounds),
+        _identity(made, bounds),
         bounds,
         gone,
         made.HasField("sum"),
@@ -251,7 +263,7 @@ def _check_buckets(bounds: tuple[float, ...], counts: list[int], count: int) -> 
     return counts
 
 
-def _exponential(made: Any) -> Point:
+def _exponential(made: ExponentialHistogramDataPoint) -> Point:
     """Read an exponential histogram as a classic one with EXPONENTIAL_BOUNDS (T14)."""
     gone = bool(made.flags & _NO_RECORDED_VALUE)
     if not gone:
@@ -261,14 +273,14 @@ def _exponential(made: Any) -> Point:
         made.time_unix_nano,
         Counts(made.count, made.sum, [0] if gone else _classic(made)),
         attributes(made.attributes),
-        _identity(metrics_pb2.ExponentialHistogramDataPoint, made),
+        _identity(made),
         EXPONENTIAL_BOUNDS,
         gone,
         exemplars=_sampled(made) if made.exemplars else (),
     )
 
 
-def _check_exponential(made: Any) -> None:
+def _check_exponential(made: ExponentialHistogramDataPoint) -> None:
     if not made.HasField("sum"):
         raise Invalid("no_sum", "an exponential histogram needs a sum")  # T15
     if not _MIN_SCALE <= made.scale <= _MAX_SCALE:
@@ -280,7 +292,7 @@ def _check_exponential(made: Any) -> None:
         raise Invalid("buckets", f"the buckets add up to {found}, the count says {made.count}")
 
 
-def _classic(made: Any) -> list[int]:
+def _classic(made: ExponentialHistogramDataPoint) -> list[int]:
     """Count an exponential histogram's buckets by EXPONENTIAL_BOUNDS.
 
     Bucket i holds (base**i, base**(i + 1)] with base 2**(2**-scale), so that its upper bound in
@@ -296,7 +308,7 @@ def _classic(made: Any) -> list[int]:
     return counts
 
 
-def _summary(made: Any) -> Point:
+def _summary(made: SummaryDataPoint) -> Point:
     pairs = sorted((entry.quantile, entry.value) for entry in made.quantile_values)
     quantiles = tuple(quantile for quantile, _ in pairs)
     if any(not 0.0 <= quantile <= 1.0 for quantile in quantiles) or len(set(quantiles)) != len(quantiles):
@@ -306,18 +318,18 @@ def _summary(made: Any) -> Point:
         made.time_unix_nano,
         Quantiles(made.count, made.sum, [value for _, value in pairs]),
         attributes(made.attributes),
-        _identity(metrics_pb2.SummaryDataPoint, made) + pack(f"<{len(quantiles)}d", *quantiles),
+        _identity(made) + pack(f"<{len(quantiles)}d", *quantiles),
         quantiles,
         bool(made.flags & _NO_RECORDED_VALUE),
     )
 
 
 _POINTS: dict[Form, tuple[Any, Any]] = {
-    Form.GAUGE: (metrics_pb2.NumberDataPoint, _number),
-    Form.SUM: (metrics_pb2.NumberDataPoint, _number),
-    Form.HISTOGRAM: (metrics_pb2.HistogramDataPoint, _histogram),
-    Form.EXPONENTIAL_HISTOGRAM: (metrics_pb2.ExponentialHistogramDataPoint, _exponential),
-    Form.SUMMARY: (metrics_pb2.SummaryDataPoint, _summary),
+    Form.GAUGE: (NumberDataPoint, _number),
+    Form.SUM: (NumberDataPoint, _number),
+    Form.HISTOGRAM: (HistogramDataPoint, _histogram),
+    Form.EXPONENTIAL_HISTOGRAM: (ExponentialHistogramDataPoint, _exponential),
+    Form.SUMMARY: (SummaryDataPoint, _summary),
 }
 
 
@@ -357,7 +369,7 @@ def confirm(form: Form, raw: bytes, key: bytes) -> bool:
 
 def event(raw: bytes, resource: Resource, scope: Scope) -> Event:
     """Parse a LogRecord. Raises Invalid."""
-    made = _parse(logs_pb2.LogRecord, raw, "the log record")
+    made = _parse(LogRecord, raw, "the log record")
     found = attributes(made.attributes)
     time = made.time_unix_nano or made.observed_time_unix_nano
     return Event(made.event_name, time, found, _value(made.body), resource, scope)
@@ -365,7 +377,7 @@ def event(raw: bytes, resource: Resource, scope: Scope) -> Event:
 
 def span(raw: bytes, resource: Resource, scope: Scope) -> Span:
     """Parse a Span. Raises Invalid."""
-    made = _parse(trace_pb2.Span, raw, "the span")
+    made = _parse(SpanMessage, raw, "the span")
     return Span(
         made.name,
         made.kind,

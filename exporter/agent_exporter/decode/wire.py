@@ -56,13 +56,13 @@ def _compile() -> dict[str, Any]:
             if isinstance(kind, str):
                 field.type, field.type_name = _Field.TYPE_MESSAGE, f".agent_exporter.wire.{kind}"
             else:
-                field.type = kind
+                field.type = kind  # type: ignore[assignment]  # the stub's enum
             if name in _FORMS:
                 field.oneof_index = 0
         if shape == "Metric":
             made.oneof_decl.add(name="data")
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)  # type: ignore[no-untyped-call]
+    pool.Add(file)
     classes = message_factory.GetMessageClassesForFiles([file.name], pool)
     return {name.rpartition(".")[2]: cls for name, cls in classes.items()}
 
@@ -113,7 +113,7 @@ def metrics(body: bytes) -> Iterator[tuple[Origin, Header, Sequence[bytes]]]:
 def _metric(metric: Any) -> tuple[Header, Sequence[bytes]]:
     form = metric.WhichOneof("data")
     if form is None:
-        return Header(metric.name, "", metric.unit, 0, False, metric.description, ()), ()  # noqa: FBT003
+        return Header(metric.name, "", metric.unit, 0, False, metric.description, ()), ()
     data = getattr(metric, form)
     header = Header(
         metric.name, form, metric.unit, data.temporality, data.monotonic, metric.description, tuple(metric.metadata)

@@ -63,13 +63,13 @@ def add(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Reso
     rows, times, readings, dirty = streams.rows.get, streams.times, streams.readings, streams.dirty
     notes = Notes()
     for index, entry in enumerate(entries):
-        key, start, time, count, total, counts = entry
+        key, start, time, _, total, counts = entry
         row = rows(key)  # type: ignore[arg-type]
         if row is None:
             found = resolve(raws[index])
             if found is None:
                 continue
-            row, start, time, (count, total, counts) = found
+            row, start, time, (_, total, counts) = found
         last = times[row]
         if time <= last:
             notes["duplicate" if time == last else "late"] += 1

@@ -1,0 +1,219 @@
+"""The corridor: builds the rooms, connects them, starts and stops them.
+
+What may live here: wiring and the order of things. `ingest` is the way in, `telemetry` what is
+said of it; only this room counts what the pure rooms return.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from functools import partial
+
+from .. import __version__, web
+from ..config import Address, Addresses, Config, ConfigError
+from ..dialects import DialectError, Dialects
+from ..expose.app import App
+from ..expose.names import Strategy
+from ..expose.page import Status
+from ..expose.render import Renderer
+from ..model import Answer, Family, Signal
+from ..receive import grpc, http
+from ..sample import Sampler
+from . import telemetry
+from .ingest import Ingest
+
+log = logging.getLogger("agent_exporter")
+
+_BOUND_AT_START = (
+    "otlp",
+    "web",
+    "state",
+    "metrics.translation_strategy",
+    "metrics.created",
+    "limits",
+)  # keys whose change needs a restart; limits of streams and series follow at once all the same
+_LOCAL = ("127.0.0.1", "::1", "localhost")
+
+
+class Collector:
+    """All rooms of one process; `reload` reads the configuration again."""
+
+    def __init__(self, config: Config, reload: Callable[[], Config]) -> None:
+        self.config = config
+        self._read = reload
+        self.ingest = Ingest(config, Dialects.load(config.dialects.paths))
+        self.started = self.ingest.clock() / 1e9
+        self.sampler = Sampler(__version__, partial(telemetry.readings, self.ingest), self.ingest.own)
+        self._sampling = threading.Lock()
+        self.is_ready = False
+        self.addresses = Addresses(config.otlp.grpc_address, config.otlp.http_address, config.web.listen_address)
+        strategy = Strategy(config.metrics.translation_strategy)
+        self.app = App(
+            snapshot=self.snapshot,
+            status=self.status,
+            reload=self.reload,
+            ready=lambda: self.is_ready,
+            observe=self._observe,
+            renderer=Renderer(created=config.metrics.created),
+            openmetrics=strategy.suffixes,
+        )
+
+    # -- what the doors call ------------------------------------------------
+
+    def take(self, protocol: str, kind: Signal, body: bytes) -> Answer:
+        """Take one OTLP request that came over a protocol."""
+        answer = self.ingest(kind, body)
+        self.ingest.count("agent_exporter.requests", signal=kind, protocol=protocol)
+        for each in answer.rejections:
+            log.debug("rejected", extra={"signal": kind, "reason": each.reason, "metric": each.subject})
+        return answer
+
+    def refuse(self, kind: Signal, protocol: str, reason: str) -> None:
+        """Count a request that never got to be taken."""
+        self.ingest.refuse(kind, protocol, reason)
+
+    def turn_away(self, protocol: str, reason: str) -> None:
+        """Count a client that was turned away before it said what it sends."""
+        self.ingest.count("agent_exporter.refused.requests", signal="", protocol=protocol, reason=reason)
+
+    def snapshot(self) -> list[Family]:
+        """Sample the collector itself, then copy all families."""
+        self.sample()
+        return self.ingest.snapshot()
+
+    def sample(self) -> None:
+        """Push what the collector knows of itself; one caller at a time."""
+        with self._sampling:
+            self.sampler.collect()
+
+    def _observe(self, seconds: float, size: int) -> None:
+        self.sampler.record("agent_exporter.scrape.duration", seconds)
+        self.sampler.record("agent_exporter.scrape.size", size)
+
+    def status(self) -> Status:
+        """Tell people what is going on."""
+        return telemetry.status(self.ingest, self.started, self.addresses)
+
+    def reload(self) -> str:
+        """Follow a changed configuration and changed dialects, or keep both; raises ValueError, which says why."""
+        try:
+            config = self._read()
+            dialects = Dialects.load(config.dialects.paths)
+        except (ConfigError, DialectError, OSError) as error:
+            self.ingest.count("agent_exporter.config.reloads", result="failure")
+            log.error("reload failed, the old configuration stays", extra={"error": str(error)})  # noqa: TRY400
+            raise ValueError(str(error)) from None
+        late = [key for key in _BOUND_AT_START if _at(config, key) != _at(self.config, key)]
+        self.ingest.adopt(config, dialects)
+        self.ingest.count("agent_exporter.config.reloads", result="success")
+        self.config = config
+        message = "reloaded" + (f"; a change of {', '.join(late)} needs a restart" if late else "")
+        log.info(message)
+        return message
+
+    # -- life ---------------------------------------------------------------
+
+    async def sweep(self) -> None:
+        """Age streams and series for ever, off the loop; sampling keeps the collector's own alive."""
+        while True:
+            await asyncio.sleep(self.config.expiry.sweep)
+            await asyncio.to_thread(self.sample)
+            await asyncio.to_thread(self.ingest.sweep)
+
+    @contextlib.asynccontextmanager
+    async def open(self):  # type: ignore[no-untyped-def]  # noqa: ANN201 - an async context manager
+        """Open the doors; on the way out close the OTLP doors first, so that a last scrape sees all of it."""
+        limits, addresses = self.config.limits, self.addresses
+        doors = web.Limits(limits.connections, header_timeout=limits.header_timeout, idle_timeout=limits.idle_timeout)
+        rpc = self._grpc_door(addresses.grpc)
+        try:
+            otlp = await web.serve(self._http_door(), *addresses.http, doors, partial(self.turn_away, "http"))
+            page = await web.serve(self.app, *addresses.web, doors, partial(self.turn_away, "web"))
+        except OSError:
+            await asyncio.to_thread(rpc.stop, 0)
+            raise
+        rpc.start()
+        ports = (rpc.port, otlp.port, page.port)
+        self.addresses = Addresses(*(Address(at.host, port) for at, port in zip(addresses, ports, strict=True)))
+        self.is_ready = True
+        try:
+            yield
+        finally:
+            self.is_ready = False
+            grace = limits.shutdown_timeout / 2
+            await asyncio.gather(asyncio.to_thread(rpc.stop, grace), otlp.stop(grace))
+            await page.stop(grace)
+            self.app.close()
+
+    def _grpc_door(self, at: Address) -> grpc.Server:
+        limits = self.config.limits
+        return grpc.Server(
+            partial(self.take, "grpc"),
+            self.refuse,
+            *at,
+            grpc.Limits(
+                body_bytes=limits.body_bytes,
+                body_timeout=limits.body_timeout,
+                in_flight_requests=limits.in_flight_requests,
+                connections=limits.connections,
+                header_timeout=limits.header_timeout,
+                idle_timeout=limits.idle_timeout,
+            ),
+        )
+
+    def _http_door(self) -> http.Door:
+        limits = self.config.limits
+        return http.Door(
+            partial(self.take, "http"),
+            self.refuse,
+            http.Limits(
+                body_bytes=limits.body_bytes,
+                body_timeout=limits.body_timeout,
+                in_flight_requests=limits.in_flight_requests,
+                in_flight_bytes=limits.in_flight_bytes,
+            ),
+            frozenset(self.config.otlp.cors_origins),
+        )
+
+
+def _at(config: Config, key: str) -> object:
+    value: object = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+async def run(config: Config, *, reload: Callable[[], Config], ready: Callable[[Addresses], None]) -> None:
+    """Run a collector until SIGTERM or SIGINT; SIGHUP reloads. Raises OSError when an address is taken."""
+    collector = Collector(config, reload)
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def reload_and_stay() -> None:
+        with contextlib.suppress(ValueError):  # said in the log already
+            collector.reload()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, reload_and_stay))
+    async with collector.open():
+        _announce(collector.addresses)
+        ready(collector.addresses)
+        sweeping = asyncio.create_task(collector.sweep())
+        await stop.wait()
+        log.info("stopping", extra={"limit": config.limits.shutdown_timeout})
+        sweeping.cancel()
+    log.info("stopped")
+
+
+def _announce(addresses: Addresses) -> None:
+    log.info("ready", extra={door: str(at) for door, at in addresses._asdict().items()})
+    if any(at.host in _LOCAL for at in addresses):
+        log.info(
+            "only this machine can connect; to open a door give it another address",
+            extra={"example": "--otlp.http-address=0.0.0.0:4318"},
+        )
