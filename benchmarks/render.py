@@ -17,7 +17,7 @@ import zlib
 from array import array
 from dataclasses import replace
 
-from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from agent_exporter.expose.labels import block
@@ -26,6 +26,8 @@ from agent_exporter.expose.shape import Format
 from agent_exporter.model import Family, Kind, Table
 
 SIZE = 1000  # series a family
+BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+CELLS = len(BOUNDS) + 3
 ROUNDS = 7
 GOALS = {"all": 20, "5 % scattered": 40, "5 % clustered": 40, "none": 200, "all, gzip": 20}
 
@@ -38,6 +40,34 @@ def labels(row: int) -> dict[str, str]:
 def value(rng: random.Random) -> float:
     """Make a value: half of them whole numbers."""
     return float(rng.randrange(10**6)) if rng.random() < 0.5 else rng.random() * 1000
+
+
+def histograms(count: int, rng: random.Random) -> tuple[list[Family], CollectorRegistry]:
+    """Make as many lines of histograms, 12 buckets each, for both sides."""
+    registry, families, names = CollectorRegistry(), [], list(labels(0))
+    for number in range(count // SIZE):
+        name = f"agent_tool_duration_{number:03d}_seconds"
+        peer = Histogram(name, "Duration.", names, registry=registry, buckets=BOUNDS)
+        rows = [labels(row) for row in range(number * 100, number * 100 + SIZE // CELLS)]
+        made = Table(CELLS, BOUNDS, [block(tuple(row.items())) for row in rows], layout=1)
+        made.created = array("d", [1.7e9]) * len(rows)
+        for row in rows:
+            seen = [rng.expovariate(1) for _ in range(30)]
+            for one in seen:
+                peer.labels(**row).observe(one)
+            buckets = [float(sum(one <= bound for one in seen)) for bound in BOUNDS]
+            made.values.extend((*buckets, 30.0, sum(seen), 30.0))
+        families.append(Family(name, Kind.HISTOGRAM, "seconds", "Duration.", [made]))
+    return families, registry
+
+
+def counters(count: int, rng: random.Random) -> tuple[list[Family], CollectorRegistry]:
+    """Make counters for both sides."""
+    families = ours(count, rng)
+    registry, children = theirs(families)
+    for child, number in zip(children, (v for f in families for v in f.tables[0].values), strict=True):
+        child.inc(number)
+    return families, registry
 
 
 def ours(count: int, rng: random.Random) -> list[Family]:
@@ -104,13 +134,10 @@ def timed(work, *arguments) -> float:
     return taken / 1e6
 
 
-def compare(count: int) -> None:
+def compare(count: int, make) -> None:
     """Print the table of one size."""
     rng = random.Random(7)
-    families = ours(count, rng)
-    registry, children = theirs(families)
-    for child, number in zip(children, (v for f in families for v in f.tables[0].values), strict=True):
-        child.inc(number)
+    families, registry = make(count, rng)
     times: dict[str, list[float]] = {}
 
     def measure(name: str, work, *arguments) -> None:
@@ -135,7 +162,7 @@ def compare(count: int) -> None:
             measure(how + ", OM with _created", whole, openmetrics.render, page, Format.OPENMETRICS)
     medians = {name: statistics.median(taken) for name, taken in times.items()}
     size, small = (len(b"".join(chunks)) for chunks in (Renderer().render(families), Renderer().render_gzip(families)))
-    print(f"\n{count} series, {size / 1e6:.2f} MB, compressed to {small / size:.3f}")
+    print(f"\n{count} lines of {make.__name__}, {size / 1e6:.2f} MB, compressed to {small / size:.3f}")
     print(f"{'changed':32} {'ms':>9} {'ns/line':>8} {'peer ms':>9} {'ratio':>7} {'goal':>5}")
     for name, median in medians.items():
         if name.startswith("client"):
@@ -173,5 +200,6 @@ if __name__ == "__main__":
     disable_created_metrics()
     sizes = [int(argument) for argument in sys.argv[1:]] or [10_000, 100_000]
     for number in sizes:
-        compare(number)
+        compare(number, counters)
+        compare(number, histograms)
     memory(max(10_000, min(sizes)))

@@ -298,6 +298,35 @@ def test_tables_in_order_of_bounds():
     assert [line.split('x="')[1][0] for line in lines if "_count" in line] == ["1", "2"]
 
 
+def test_patched_drawn_and_patched_again():
+    """What a patch measured does not outlive the text it measured."""
+    made = table(*[({"n": str(n)}, [1.0]) for n in range(50)])
+    kept, family = Renderer(), Family("x", Kind.GAUGE, "", "", [made])
+    kept.render([family])
+    for start, stop, step in ((3, 4, 1), (0, 50, 1), (0, 50, 25)):
+        for row in range(start, stop, step):
+            made.values[row] *= 1000.0
+        assert kept.render([family]) == Renderer().render([family])
+
+
+def test_another_family_of_the_same_name():
+    """A family that went and came back between two pages with other labels is not taken for the old one."""
+    kept = Renderer()
+    for label in "ab":
+        family = Family("x", Kind.GAUGE, "", "", [table(({label: "1"}, [1.0]))])
+        assert kept.render([family]) == Renderer().render([family])
+
+
+def test_change_of_an_absent_cell():
+    """A change that is not on the page changes nothing."""
+    made = table(*[({"n": str(n)}, [1.0, 1.0, 1.0]) for n in range(20)], absent={1})
+    kept = Renderer()
+    family = Family("h", Kind.HISTOGRAM, "", "", [made])
+    before = kept.render([family])
+    made.values[1] = 5.0
+    assert kept.render([family]) == before
+
+
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
 def test_promtool():
     """Prometheus' own checker accepts a page."""

@@ -84,6 +84,8 @@ class Renderer:
 
     def _chunks(self, page: Page, families: Iterable[Family], form: Format, scheme: Escaping) -> list[bytes]:
         chunks: list[bytes] = []
+        # Taken out first: if something is raised midway, nothing half done is found again.
+        kept, page.entries = page.entries, {}
         entries: dict[str, Entry] = {}
         omitted: list[str] = []
         taken: set[str] = set()
@@ -93,7 +95,7 @@ class Renderer:
                 omitted.append(family.name)
                 continue
             taken.add(at.base)
-            entry = entries[name] = _entry(page, at, family, form)
+            entry = entries[name] = _entry(kept.get(name), at, family, form)
             texts = self._texts(entry, family, form, scheme)
             if texts:
                 chunks += (entry.head, *texts)
@@ -114,9 +116,8 @@ class Renderer:
         return texts
 
 
-def _entry(page: Page, at: Title, family: Family, form: Format) -> Entry:
+def _entry(kept: Entry | None, at: Title, family: Family, form: Format) -> Entry:
     """Find what is kept of a family; a change of kind starts anew, one of help or unit only the comments."""
-    kept = page.entries.get(at.name)
     key = (at, family.help, family.unit)
     if kept is None or kept.key[0] != at:
         return Entry(key, head(at, family, form))

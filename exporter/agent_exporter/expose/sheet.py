@@ -50,18 +50,26 @@ class Sheet:
         "blocks",
         "created",
         "exemplars",
+        "hangs",
+        "height",
         "layout",
         "order",
         "places",
         "scheme",
         "shape",
         "source",
+        "step",
         "texts",
         "values",
+        "width",
     )
 
     def __init__(self, shape: Shape, scheme: Escaping) -> None:
         self.shape, self.scheme = shape, scheme
+        self.width = len(shape.lines)  # cells of a row
+        self.height = self.width + bool(shape.created)  # lines of a row
+        self.step = max(1, BLOCK_LINES // self.height)  # rows of a block
+        self.hangs = any(line.exemplars for line in shape.lines)
         self.layout = -1
         self.source: list[bytes] = []  # the texts as the store has them
         self.texts: list[bytes] = []  # the same, with escaped names
@@ -74,12 +82,17 @@ class Sheet:
 
     def update(self, table: Table) -> list[Block]:
         """Bring the blocks up to date with a table and return them in order."""
-        if table.layout != self.layout or len(table.values) * _CELL != len(self.values) or table.texts != self.source:
+        values = table.values.tobytes()
+        created = table.created.tobytes() if self.shape.created else b""
+        exemplars = table.exemplars if self.hangs else {}
+        if table.layout != self.layout or len(values) != len(self.values) or table.texts != self.source:
             self._arrange(table)
             dirty, few = self._all()
+        elif (values, created, exemplars) == (self.values, self.created, self.exemplars):
+            return self.blocks
         else:
-            dirty, few = self._stale(table)
-        self._remember(table)
+            dirty, few = self._stale(values, created, exemplars)
+        self.values, self.created, self.exemplars = values, created, dict(exemplars)
         for block in dirty:
             self._draw(block, table)
         for block, cells in few.items():
@@ -102,30 +115,24 @@ class Sheet:
         for place, row in enumerate(self.order):
             self.places[row] = place
         bare = int(bool(self.order) and not texts[self.order[0]])
-        step = max(1, BLOCK_LINES // self._width)
         self.blocks = [Block(0, 1, bare=True)] if bare else []
-        for first in range(bare, len(self.order), step):
-            self.blocks.append(Block(first, min(first + step, len(self.order)), bare=False))
-
-    def _remember(self, table: Table) -> None:
-        self.values = table.values.tobytes()
-        if self.shape.created:
-            self.created = table.created.tobytes()
-        if self._exemplars:
-            self.exemplars = dict(table.exemplars)
+        for first in range(bare, len(self.order), self.step):
+            self.blocks.append(Block(first, min(first + self.step, len(self.order)), bare=False))
 
     def _all(self) -> tuple[set[Block], dict[Block, list[int]]]:
         return set(self.blocks), {}
 
-    def _stale(self, table: Table) -> tuple[set[Block], dict[Block, list[int]]]:
+    def _stale(
+        self, values: bytes, created: bytes, exemplars: dict[int, Exemplar]
+    ) -> tuple[set[Block], dict[Block, list[int]]]:
         """Tell which blocks have to be drawn, and which cells of others to be patched."""
-        width = len(self.shape.lines)
-        cells = changes(self.values, table.values.tobytes(), width)
-        rows = changes(self.created, table.created.tobytes(), 1) if self.shape.created else []
+        width = self.width
+        cells = changes(self.values, values, width)
+        rows = changes(self.created, created, 1)
         if cells is None or rows is None:
             return self._all()
-        if self._exemplars and self.exemplars != table.exemplars:
-            cells = sorted({*cells, *moved(self.exemplars, table.exemplars)})
+        if exemplars != self.exemplars:
+            cells = sorted({*cells, *moved(self.exemplars, exemplars)})
         few = self._by_block(cells)
         dirty = {block for block, found in few.items() if len(found) * PATCH_SHARE > (block.last - block.first) * width}
         dirty.update(self._by_block([row * width for row in rows]))
@@ -133,16 +140,15 @@ class Sheet:
 
     def _by_block(self, cells: Sequence[int]) -> dict[Block, list[int]]:
         """Group cells by the block that shows them."""
-        width = len(self.shape.lines)
+        width = self.width
         if len(self.blocks) == 1 and len(self.order) == len(self.texts):
             return {self.blocks[0]: list(cells)} if cells else {}
-        step = max(1, BLOCK_LINES // self._width)
         bare = int(bool(self.blocks) and self.blocks[0].bare)
         grouped: dict[int, list[int]] = {}
         for cell in cells:
             place = self.places[cell // width]
             if place != _NOWHERE:
-                at = (place - bare) // step + bare if place >= bare else 0
+                at = (place - bare) // self.step + bare if place >= bare else 0
                 grouped.setdefault(at, []).append(cell)
         return {self.blocks[at]: found for at, found in grouped.items()}
 
@@ -151,7 +157,7 @@ class Sheet:
         rows = self.order[block.first : block.last]
         texts = gathered(self.texts, rows)
         lines = (*self.shape.lines, self.shape.created) if self.shape.created else self.shape.lines
-        width, slots = len(self.shape.lines), 4 * len(lines)
+        width, slots = self.width, 4 * self.height
         buffer = [b""] * (slots * len(rows))
         for column, line in enumerate(lines):
             at = 4 * column
@@ -172,7 +178,7 @@ class Sheet:
 
     def _cells(self, rows: Sequence[int], values: array[float]) -> list[float]:
         """Gather the values of rows, a row's cells together."""
-        width = len(self.shape.lines)
+        width = self.width
         if width == 1:
             return list(gathered(values, rows))
         size = width * _CELL
@@ -180,7 +186,7 @@ class Sheet:
 
     def _adorn(self, buffer: list[bytes], rows: Sequence[int], slots: int, table: Table) -> None:
         """Take absent cells out of a buffer and hang exemplars on the others."""
-        width = len(self.shape.lines)
+        width = self.width
         for number, row in enumerate(rows):
             for column in range(width):
                 cell, at = row * width + column, number * slots + column * 4 + 3
@@ -192,19 +198,20 @@ class Sheet:
     def _hung(self, value: bytes, cell: int) -> bytes:
         """Add a cell's exemplar to its value, where there is one and the format allows it."""
         exemplar = self.exemplars.get(cell)
-        if exemplar is None or not self.shape.lines[cell % len(self.shape.lines)].exemplars:
+        if exemplar is None or not self.shape.lines[cell % self.width].exemplars:
             return value
         return value[:-1] + fitting(exemplar) + b"\n"
 
     def _patch(self, block: Block, cells: list[int], table: Table) -> None:
         """Replace the values of a few lines in a block's text."""
-        width, height = len(self.shape.lines), self._width
+        cells = [cell for cell in cells if cell not in table.absent]
+        if not cells:
+            return
+        width, height = self.width, self.height
         lengths = block.lengths = block.lengths or self._lengths(block, table)
         ends = list(accumulate(lengths))
         constants = [len(line.bare) if block.bare else len(line.head) + len(line.tail) for line in self.shape.lines]
         first, places, texts, adorned = block.first, self.places, self.texts, bool(self.exemplars)
-        if table.absent:
-            cells = [cell for cell in cells if cell not in table.absent]
         spots = sorted([((places[cell // width] - first) * height + cell % width, cell) for cell in cells])
         values = numbers([table.values[cell] for _, cell in spots])
         kept, done = memoryview(block.text), 0
@@ -219,7 +226,7 @@ class Sheet:
 
     def _lengths(self, block: Block, table: Table) -> array[int]:
         """Measure the lines of a block."""
-        width, height = len(self.shape.lines), self._width
+        width, height = self.width, self.height
         found = [len(line) + 1 for line in block.text.split(b"\n")]
         if len(found) == (block.last - block.first) * height + 1:
             return array("I", found[:-1])
@@ -232,15 +239,6 @@ class Sheet:
                 )
                 lengths.append(0 if missing else next(present))
         return lengths
-
-    @property
-    def _width(self) -> int:
-        """Count the lines of a row."""
-        return len(self.shape.lines) + bool(self.shape.created)
-
-    @property
-    def _exemplars(self) -> bool:
-        return any(line.exemplars for line in self.shape.lines)
 
 
 def gathered(source: Sequence[Item], rows: Sequence[int]) -> Sequence[Item]:
