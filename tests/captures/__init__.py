@@ -33,6 +33,7 @@ class Payload:
     path: str  # of the URL, or the gRPC method
     content_type: str
     content_encoding: str  # "" if the body is not compressed
+    chunked: bool  # over HTTP, without a content length
     elapsed: float
     body: bytes
 
@@ -101,6 +102,7 @@ def _payload(files: dict[str, bytes], file: str) -> Payload:
         path=meta["path"],
         content_type=meta["content_type"],
         content_encoding=meta["content_encoding"] or "",
+        chunked=bool(meta.get("chunked")) or meta.get("transfer_encoding") == "chunked",
         elapsed=meta["elapsed_s"],
         body=files[f"{stem}.bin"],
     )
