@@ -295,7 +295,7 @@ def test_the_newest_exemplar_of_each_counter_and_bucket_is_kept() -> None:
         return made
 
     bench.send(
-        total("calls", number(1, exemplars=[sample(1, 5), sample(2, 9, trace_id="no", who="me")])),
+        total("calls", number(1, exemplars=[sample(1, 5), sample(2, 9, trace_id="no", who="me", prompt="secret")])),
         distribution("took", histogram([1, 1], [1.0], 3.0, exemplars=[sample(0.5, 5), sample(2, 5)])),
         gauge("level", number(1, exemplars=[sample(1, 5)])),
     )

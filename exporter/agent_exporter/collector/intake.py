@@ -197,7 +197,7 @@ class Intake:
         if self.kind not in (Kind.COUNTER, Kind.HISTOGRAM):
             return
         for sample in sorted(point.exemplars, key=lambda each: each.time):
-            text = block(label_pairs(sample.attributes, self.policy.strategy)[0])
+            text = self.policy.sampled(sample.attributes)
             for sink in self.streams.sinks:
                 if sink.cells[row] != SPARE:
                     value = sample.value * sink.scale

@@ -15,7 +15,7 @@ from ..config import Config
 from ..decode.records import Invalid
 from ..dialects import Dialects
 from ..dialects.privacy import DROP_ATTRIBUTES, compile_drop
-from ..expose.labels import job_instance, label_pairs, target_labels
+from ..expose.labels import block, job_instance, label_pairs, target_labels
 from ..expose.names import Strategy
 from ..model import Attributes, Feed, Labels, Metric, Resource, Scope, Value
 from ..store.families import Families
@@ -23,6 +23,7 @@ from .clients import Client
 from .ledger import Ledger
 from .normalised import Normalised
 
+_IDS = ("trace_id", "span_id")
 MAX_CLIENTS = 20_000  # resources known at once; a client that sends only events costs one too
 
 
@@ -59,15 +60,20 @@ class Policy:
         )
 
     def keep(self, attributes: Attributes) -> Attributes:
-        """Return the attributes that may become labels, long values cut."""
+        """Return the attributes that may become labels of anything, long values cut."""
         return {key: self._cut(value) for key, value in attributes.items() if self._keep(key) or not self._drop(key)}
+
+    def sampled(self, attributes: Attributes) -> bytes:
+        """Return the label block of an exemplar: what may be a label, and the ids that an exemplar is for."""
+        ids = {key: value for key, value in attributes.items() if key in _IDS}
+        return block(label_pairs(self.keep(attributes) | ids, self.strategy)[0])
 
     def _cut(self, value: Value) -> Value:
         return value[: self.config.limits.label_value_length] if isinstance(value, str) else value
 
     def describe(self, resource: Resource, scope: Scope, identity: Labels) -> tuple[Labels, str]:
         """Return the labels of all that a meter passes through, and the agent's canonical name."""
-        copied = {key: value for key, value in resource.attributes.items() if self._copied(key)}
+        copied = {key: value for key, value in self.keep(resource.attributes).items() if self._copied(key)}
         labels = (*label_pairs(copied, self.strategy)[0], *self._scope_labels(scope), *identity)
         return tuple(dict(labels).items()), self.dialects.agent(resource, scope)
 
@@ -80,12 +86,12 @@ class Policy:
             "otel_scope_version": scope.version,
             "otel_scope_schema_url": scope.schema_url,
         }
-        own = {f"otel_scope_{key}": value for key, value in scope.attributes.items()}
+        own = {f"otel_scope_{key}": value for key, value in self.keep(scope.attributes).items()}
         return label_pairs(own | fixed, self.strategy)[0]
 
     def identify(self, resource: Resource) -> tuple[Labels, Labels]:
         """Return a client's job and instance, and its `target_info` labels."""
-        return job_instance(resource.attributes), target_labels(resource.attributes, self.strategy)
+        return job_instance(resource.attributes), target_labels(self.keep(resource.attributes), self.strategy)
 
     def admit(self, client: Client) -> None:
         """Let a client open one more stream. Raises Invalid when a limit is reached."""
