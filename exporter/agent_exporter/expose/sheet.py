@@ -9,7 +9,7 @@ by calls that handle a whole block in C.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, compress, count
 from math import gcd
 from operator import itemgetter, ne
@@ -155,33 +155,30 @@ class Sheet:
     def _draw(self, block: Block, table: Table) -> None:
         """Write a block anew: four slots a line (head, labels, tail, value), one join."""
         rows = self.order[block.first : block.last]
-        texts = gathered(self.texts, rows)
+        pick = picker(rows)
         lines = (*self.shape.lines, self.shape.created) if self.shape.created else self.shape.lines
         width, slots = self.width, 4 * self.height
-        buffer = [b""] * (slots * len(rows))
+        buffer, texts = [b""] * (slots * len(rows)), pick(self.texts)
         for column, line in enumerate(lines):
             at = 4 * column
             buffer[at::slots] = [line.bare if block.bare else line.head] * len(rows)
             if not block.bare:
                 buffer[at + 1 :: slots] = texts
                 buffer[at + 2 :: slots] = [line.tail] * len(rows)
-        values = numbers(self._cells(rows, table.values))
+        values = numbers(list(pick(table.values)) if width == 1 else self._cells(rows))
         for column in range(width):
             buffer[4 * column + 3 :: slots] = values[column::width]
         if self.shape.created:
-            buffer[slots - 1 :: slots] = numbers(list(gathered(table.created, rows)))
+            buffer[slots - 1 :: slots] = numbers(list(pick(table.created)))
             erase(buffer, (at for at in range(slots - 1, len(buffer), slots) if buffer[at] == b"NaN\n"))
         if table.absent or self.exemplars:
             self._adorn(buffer, rows, slots, table)
         block.text = b"".join(buffer)
         block.lengths = None
 
-    def _cells(self, rows: Sequence[int], values: array[float]) -> list[float]:
-        """Gather the values of rows, a row's cells together."""
-        width = self.width
-        if width == 1:
-            return list(gathered(values, rows))
-        size = width * _CELL
+    def _cells(self, rows: Sequence[int]) -> list[float]:
+        """Gather the values of rows of several cells, a row's cells together."""
+        size = self.width * _CELL
         return array("d", b"".join([self.values[row * size : row * size + size] for row in rows])).tolist()
 
     def _adorn(self, buffer: list[bytes], rows: Sequence[int], slots: int, table: Table) -> None:
@@ -241,9 +238,9 @@ class Sheet:
         return lengths
 
 
-def gathered(source: Sequence[Item], rows: Sequence[int]) -> Sequence[Item]:
-    """Pick items by index; `itemgetter` does it in C, but not one alone as a sequence."""
-    return itemgetter(*rows)(source) if len(rows) > 1 else [source[row] for row in rows]
+def picker(rows: Sequence[int]) -> Callable[[Sequence[Item]], Sequence[Item]]:
+    """Make a function that picks rows of a column; `itemgetter` does it in C, but gives one alone bare."""
+    return itemgetter(*rows) if len(rows) > 1 else lambda column: [column[row] for row in rows]
 
 
 def numbers(values: list[float]) -> list[bytes]:
