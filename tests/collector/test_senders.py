@@ -8,16 +8,16 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import captures
 import pytest
-from otlp import Bench
-from replay import protobuf
 
+import captures
 from agent_exporter.dialects import DROP_ATTRIBUTES, compile_drop
 from agent_exporter.expose.labels import block, label_pairs
 from agent_exporter.expose.names import Strategy, metric_name
 from agent_exporter.expose.render import Format, Renderer
 from agent_exporter.model import Kind, Signal
+from otlp import Bench
+from replay import protobuf
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 STRATEGY = Strategy("UnderscoreEscapingWithSuffixes")

@@ -44,7 +44,7 @@ class Ingest:
         self._clients: dict[bytes, Client] = {}
         self._meters: dict[Origin, tuple[Meter, Intakes]] = {}
         self._repeats: dict[bytes, None] = {}
-        self._lock = RLock()
+        self.lock = RLock()
         self._take = {
             Signal.METRICS: self._metrics,
             Signal.LOGS: self._logs,
@@ -53,25 +53,25 @@ class Ingest:
 
     def __call__(self, signal: Signal, body: bytes) -> Answer:
         """Take one Export…ServiceRequest. Raises Malformed; nothing of such a request is kept."""
-        with self._lock:
+        with self.lock:
             answer = self._take[signal](body)
             self.ledger.answered(signal, answer, self.clock() / 1e9)
             return answer
 
     def own(self, body: bytes) -> Answer:
         """Take what the collector says of itself: the same road, but nobody's request."""
-        with self._lock:
+        with self.lock:
             return self._metrics(body, own=True)
 
     def refuse(self, signal: Signal, protocol: str, reason: str) -> None:
         """Count a request that was refused before it got here, thread safe."""
-        with self._lock:
+        with self.lock:
             self.ledger.count("agent_exporter.refused.requests", signal=signal, protocol=protocol, reason=reason)
             self.ledger.refused(signal, reason, "", f"a whole request over {protocol}", 1, self.clock() / 1e9)
 
     def count(self, instrument: str, **labels: str) -> None:
         """Count what happened outside, thread safe."""
-        with self._lock:
+        with self.lock:
             self.ledger.count(instrument, 1, **labels)
 
     # -- metrics ----------------------------------------------------------
@@ -198,7 +198,7 @@ class Ingest:
 
     def snapshot(self) -> list[Family]:
         """Copy all families as they are now."""
-        with self._lock:
+        with self.lock:
             for intake in self._intakes():
                 if intake.streams.dirty:
                     histograms.fold_all(intake.streams)
@@ -209,7 +209,7 @@ class Ingest:
 
     def sweep(self) -> None:
         """Age streams and series by one interval; free what is forgotten."""
-        with self._lock:
+        with self.lock:
             expiry = self.policy.config.expiry
             after = [max(1, round(each / expiry.sweep)) for each in (expiry.stream, expiry.series, expiry.memory)]
             forgotten = sum(intake.sweep(after[0], after[2]) for intake in self._intakes())
@@ -238,7 +238,7 @@ class Ingest:
 
     def adopt(self, config: Config, dialects: Dialects) -> None:
         """Follow a new configuration: every stream is resolved anew at its next point, totals stay."""
-        with self._lock:
+        with self.lock:
             self.policy.adopt(config, dialects)
             for meter, _ in self._meters.values():
                 client = meter.client

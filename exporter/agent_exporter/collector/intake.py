@@ -133,6 +133,8 @@ class Intake:
         row = self.streams.rows.get(point.identity)
         if row is not None:
             return row
+        if self.family is not None and not self.policy.families.has(self.family):
+            self.family = self._open(self.metric)  # it was forgotten with its last series
         row = self.streams.revive(point.identity)
         if row is None:
             self.policy.admit(self.meter.client)

@@ -40,6 +40,8 @@ class Ledger:
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, Labels]] = Counter()
+        for signal in Signal:  # a first increase needs a 0 before it
+            self.count("agent_exporter.received.items", 0, signal=signal)
         self.refusals: dict[tuple[str, str, str], Refusal] = {}
         self.seen: dict[Source, float] = {}  # Unix seconds; the newest last
 

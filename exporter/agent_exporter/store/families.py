@@ -97,21 +97,18 @@ class Rows(Table):
 
     def sweep(self, hide_after: int, forget_after: int) -> int:
         """Age every row that no stream feeds and whose values stand still; return how many were hidden."""
-        hidden = 0
+        hidden, forgotten = 0, []
         for row in self.index.values():
             cells = slice(row * self.width, (row + 1) * self.width)
-            if self.refs[row] or self.values[cells] != self.seen[cells]:
-                self.reveal(row)
-                continue
-            self.idle[row] += 1
-            if self.idle[row] >= hide_after and row not in self.hidden:
+            moved = self.values[cells].tobytes() != self.seen[cells].tobytes()  # as bytes: NaN is not itself
+            self.idle[row] = 0 if moved or self.refs[row] else self.idle[row] + 1
+            if self.idle[row] >= forget_after:
+                forgotten.append(row)
+            elif self.idle[row] >= hide_after and row not in self.hidden:
                 self.hide(row)
                 hidden += 1
-        for row in [
-            row for row in self.hidden if row and self.texts[row] in self.index and self.index[self.texts[row]] == row
-        ]:
-            if self.idle[row] >= forget_after:
-                self.forget(row)
+        for row in forgotten:
+            self.forget(row)
         self.seen = self.values[:]
         return hidden
 
@@ -202,6 +199,10 @@ class Families:
         self.by_name[name] = family
         self._owners.update(dict.fromkeys(owned, family))
         return family
+
+    def has(self, family: Series) -> bool:
+        """Tell whether a family is still there."""
+        return self.by_name.get(family.name) is family
 
     def snapshot(self) -> list[Family]:
         """Copy every family that has a series on the page, by name."""

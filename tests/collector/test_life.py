@@ -1,0 +1,275 @@
+"""Silence, return, limits and reload: what happens to streams and series beside their arithmetic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+
+from agent_exporter.config import Config
+from agent_exporter.dialects import Dialects
+from agent_exporter.model import Signal
+from otlp import DELTA, EPOCH, SECOND, Bench, distribution, gauge, histogram, logs, number, pairs, request, total
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EXPIRY = {"expiry": {"sweep": "15s", "stream": "60s", "series": "120s", "memory": "240s"}}
+
+
+def _sweep(bench: Bench, times: int) -> None:
+    for _ in range(times):
+        bench.now += 15 * SECOND
+        bench.ingest.sweep()
+
+
+def test_a_silent_gauge_leaves_and_comes_back() -> None:
+    """A gauge goes with its last stream, and nobody needs to scrape for that."""
+    bench = Bench(**EXPIRY)
+    bench.send(gauge("level", number(1, {"session.id": "a"}), number(2, {"session.id": "b"})))
+    bench.send(gauge("level", number(3, {"session.id": "b"}, time=3)))
+    _sweep(bench, 5)
+    assert bench.page() == {}
+    bench.send(gauge("level", number(4, {"session.id": "a"}, time=4)))
+    assert bench.page() == {'level{job="app"}': [4.0]}
+
+
+def test_what_a_silent_stream_said_is_taken_back_from_a_sum_that_may_fall() -> None:
+    """Of two streams of one series the living one stays, and the other is whole again when it returns."""
+    bench = Bench(**EXPIRY)
+    for time in range(2, 8):
+        points = [number(7, {"session.id": "a"}, time=time), number(5, {"session.id": "b"}, time=2)]
+        bench.send(total("open", *points, monotonic=False))
+        _sweep(bench, 1)
+    assert bench.page() == {'open{job="app"}': [7.0]}
+    bench.send(total("open", number(6, {"session.id": "b"}, time=9), monotonic=False))
+    assert bench.page() == {'open{job="app"}': [13.0]}
+
+
+@pytest.mark.parametrize("temporality", [DELTA, 2])
+def test_a_counter_stays_then_hides_and_goes_on_where_it_was(temporality: int) -> None:
+    """The total outlives the stream and the series' absence, so that no rate ever sees it fall."""
+    bench = Bench(**EXPIRY)
+    bench.send(total("calls", number(10, start=1, time=2), temporality=temporality))
+    _sweep(bench, 6)
+    assert bench.page() == {'calls_total{job="app"}': [10.0]}
+    _sweep(bench, 8)
+    assert bench.page() == {}
+    second = number(5, start=2, time=3) if temporality == DELTA else number(15, start=1, time=3)
+    bench.send(total("calls", second, temporality=temporality))
+    assert bench.page() == {'calls_total{job="app"}': [15.0]}
+
+
+def test_a_histogram_goes_on_after_silence() -> None:
+    """A running histogram that falls silent and returns adds only what is new."""
+    bench = Bench(**EXPIRY)
+    bench.send(distribution("took", histogram([1, 1], [1.0], 3.0)))
+    _sweep(bench, 14)
+    assert bench.page() == {}
+    bench.send(distribution("took", histogram([2, 1], [1.0], 3.5, time=3)))
+    assert bench.page() == {'took{job="app"}': [2.0, 3.0, 3.5, 3.0]}
+
+
+def test_everything_is_forgotten_in_the_end() -> None:
+    """After the memory's time nothing of a client is left, and its budget is free again."""
+    bench = Bench(**EXPIRY)
+    bench.send(total("calls", number(10)), gauge("level", number(1)), resource={"service.name": "app", "a": "b"})
+    _sweep(bench, 40)
+    assert bench.page() == {}
+    assert (bench.ingest.policy.streams, bench.ingest._clients, bench.ingest._meters) == (0, {}, {})
+    assert [name for name in bench.ingest.policy.families.by_name if name.startswith(("calls", "level"))] == []
+    bench.send(gauge("calls_total", number(1)))  # even the name may change its type now
+    assert bench.page() == {'calls_total{job="app"}': [1.0]}
+
+
+def test_a_series_fed_by_events_stays_while_it_moves() -> None:
+    """A normalised series has no stream; it lives by its changes and keeps its total when it hides."""
+    bench = Bench(**EXPIRY)
+    key = 'agent_turns_total{agent="claude-code"}'
+
+    def prompt(sequence: int) -> None:
+        attributes = pairs({"event.name": "user_prompt", "event.sequence": sequence})
+        record = LogRecord(time_unix_nano=EPOCH, attributes=attributes)
+        bench.ingest(Signal.LOGS, logs(record, resource={"service.name": "claude-code"}))
+
+    for sequence in range(10):
+        prompt(sequence)
+        _sweep(bench, 1)
+    assert bench.page()[key] == [10.0]
+    _sweep(bench, 10)
+    assert bench.page() == {}
+    prompt(10)
+    assert bench.page()[key] == [11.0]
+
+
+def test_a_stream_with_its_attributes_in_another_order_is_the_same_stream() -> None:
+    """Order of attributes is no identity: the cumulative value is not counted twice."""
+    bench = Bench()
+    bench.send(total("calls", number(10, {"b": 1, "a": 2}, time=2)))
+    bench.send(total("calls", number(12, {"a": 2, "b": 1}, time=3)))
+    assert bench.page() == {'calls_total{a="2",b="1",job="app"}': [12.0]}
+
+
+@pytest.mark.parametrize("value", [float("nan"), 2.5])
+def test_a_gauge_that_ended_stays_away(value: float) -> None:
+    """What left the page by NO_RECORDED_VALUE is not brought back by the next sweep, whatever it last said."""
+    bench = Bench(**EXPIRY)
+    bench.send(gauge("level", number(value)))
+    bench.send(gauge("level", number(None, time=3, flags=1)))
+    _sweep(bench, 1)
+    assert bench.page() == {}
+
+
+# -- limits -------------------------------------------------------------------
+
+
+def test_series_beyond_a_familys_budget_share_the_overflow_series() -> None:
+    """The excess is folded and counted, the total of the family stays true."""
+    bench = Bench(limits={"series_per_metric": 3})
+    answer = bench.send(total("calls", *(number(1, {"n": n}) for n in range(10))))
+    assert answer.rejected == 0
+    assert bench.page()['calls_total{job="app",otel_metric_overflow="true"}'] == [7.0]
+    assert sum(cells[0] for cells in bench.page().values()) == 10.0
+    assert bench.noted("agent_exporter.overflowed.streams") == 7
+
+
+def test_series_beyond_a_clients_budget_share_the_overflow_series() -> None:
+    """One client that makes series without end does not take the room of another."""
+    bench = Bench(limits={"series_per_client": 3})
+    bench.send(*(total(f"calls.{n}", number(1, {"n": n})) for n in range(5)))
+    bench.send(total("calls.9", number(1)), resource={"service.name": "other"})
+    page = bench.page()
+    assert 'calls_4_total{job="app",otel_metric_overflow="true"}' in page
+    assert 'calls_9_total{job="other"}' in page
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [({"streams_per_client": 2}, "client_stream_limit"), ({"streams": 2, "streams_per_client": 2}, "stream_limit")],
+)
+def test_streams_beyond_a_limit_are_refused_and_named(limits: dict[str, int], reason: str) -> None:
+    """What cannot be tracked is refused with the limit's name; known streams go on."""
+    bench = Bench(limits=limits)
+    bench.send(total("calls", *(number(1, {"n": n}) for n in range(2))))
+    answer = bench.send(
+        total("calls", *(number(2, {"n": n}, time=3) for n in range(4))),
+    )
+    assert (answer.accepted, answer.rejected) == (2, 2)
+    assert {each.reason for each in answer.rejections} == {reason}
+    assert all("limits.streams" in each.detail for each in answer.rejections)
+    assert sum(cells[0] for cells in bench.page().values()) == 4.0
+
+
+def test_a_long_value_is_cut() -> None:
+    """A label value of a passed-through series has a length limit."""
+    bench = Bench(limits={"label_value_length": 4})
+    bench.send(gauge("level", number(1, {"a": "123456"})))
+    assert bench.page() == {'level{a="1234",job="app"}': [1.0]}
+
+
+def test_a_repeated_payload_of_events_changes_nothing() -> None:
+    """A client's retry of a logs payload is acknowledged, dropped and counted."""
+    bench = Bench()
+    record = LogRecord(time_unix_nano=EPOCH, attributes=pairs({"event.name": "user_prompt"}))
+    body = logs(record, resource={"service.name": "claude-code"})
+    answers = [bench.ingest(Signal.LOGS, body) for _ in range(3)]
+    assert [(each.accepted, each.rejected) for each in answers] == [(1, 0)] * 3
+    assert bench.page()['agent_turns_total{agent="claude-code"}'] == [1.0]
+    assert bench.noted("agent_exporter.dropped.points", reason="repeated_payload") == 2
+
+
+# -- identity -----------------------------------------------------------------
+
+
+def test_the_newest_target_info_replaces_the_old_at_once() -> None:
+    """R4, R10: one job and instance never has two target_info, and the newest attributes win."""
+    bench = Bench()
+    for version in ("1", "2", "3", "2"):
+        resource = {"service.name": "app", "service.instance.id": "i", "service.version": version}
+        bench.send(gauge("level", number(1)), resource=resource)
+    shown = [key for key in bench.page() if key.startswith("target_info")]
+    assert shown == ['target_info{instance="i",job="app",service_version="2"}']
+
+
+def test_content_and_identities_are_on_no_label() -> None:
+    """Ids, prompts and command lines reach neither series, target_info, scope labels nor copied resource labels."""
+    secret = {"session.id": "s3cret", "user.email": "s3cret", "prompt": "s3cret", "process.command_args": ["s3cret"]}
+    bench = Bench(metrics={"resource_labels": ["*"]})
+    bench.send(
+        gauge("level", number(1, {**secret, "kind": "x"})), resource={"service.name": "app", "host.name": "h", **secret}
+    )
+    assert not [key for key in bench.page() if "s3cret" in key]
+    assert 'level{host_name="h",job="app",kind="x"' in "".join(bench.page())
+
+
+def test_kept_attributes_stay() -> None:
+    """keep_attributes overrides the default set."""
+    bench = Bench(metrics={"keep_attributes": ["session.*"]})
+    bench.send(gauge("level", number(1, {"session.id": "a", "user.id": "b"})))
+    assert bench.page() == {'level{job="app",session_id="a"}': [1.0]}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        ({"pass_through": {"enabled": False}}, []),
+        ({"pass_through": {"include": ["le*"]}}, ["level"]),
+        ({"pass_through": {"exclude": ["le*"]}}, ["depth"]),
+    ],
+)
+def test_pass_through_is_a_choice(metrics: dict[str, object], expected: list[str]) -> None:
+    """It can be switched off, or filtered by OTLP name."""
+    bench = Bench(metrics=metrics)
+    bench.send(gauge("level", number(1)), gauge("depth", number(1)))
+    assert [key.partition("{")[0] for key in bench.page()] == expected
+
+
+def test_names_of_the_exporter_itself_are_refused_from_outside() -> None:
+    """A client cannot move the counters that tell of clients."""
+    bench = Bench()
+    answer = bench.send(total("agent_exporter.received.items", number(5)), gauge("agent.source.last_seen", number(5)))
+    assert [each.reason for each in answer.rejections] == ["reserved_name"] * 2
+
+
+def test_instruments_of_the_catalogue_feed_their_family_only() -> None:
+    """A metric that is normalised already is not passed through beside it."""
+    bench = Bench()
+    bench.send(total("agent.turns", number(3, {"agent": "mine", "session.id": "x"}), unit="{turn}"))
+    assert bench.page() == {'agent_turns_total{agent="mine"}': [3.0]}
+
+
+def test_a_malformed_resource_costs_its_own_points_only() -> None:
+    """Invalid UTF-8 in one resource refuses what it sent; another resource of the request counts."""
+    bad = request(gauge("level", number(1)), resource={"service.name": "bad!"}).replace(b"bad!", b"ba\xff!")
+    bench = Bench()
+    answer = bench.ingest(Signal.METRICS, bad + request(gauge("level", number(2))))
+    assert [(each.reason, each.count) for each in answer.rejections] == [("malformed", 1)]
+    assert bench.page() == {'level{job="app"}': [2.0]}
+
+
+def test_a_malformed_attribute_costs_its_own_point_only() -> None:
+    """Invalid UTF-8 in one point's attributes refuses that point."""
+    body = request(gauge("level", number(1, {"a": "bad!"}), number(2, {"a": "good"}))).replace(b"bad!", b"ba\xff!")
+    bench = Bench()
+    assert [each.reason for each in bench.ingest(Signal.METRICS, body).rejections] == ["malformed"]
+    assert bench.page() == {'level{a="good",job="app"}': [2.0]}
+
+
+# -- reload -------------------------------------------------------------------
+
+
+def test_a_reload_changes_what_streams_feed_and_no_total(tmp_path: Path) -> None:
+    """Known streams follow a new dialect and new filters from their next point on, as if known for ever."""
+    bench = Bench()
+    bench.send(total("toy.turns", number(5, {"user.id": "u"}, time=2)))
+    (tmp_path / "toy.yaml").write_text(
+        "agent: toy\ntitle: Toy\nclaims: {prefixes: [toy.]}\nauthority: {agent.turns: metric}\n"
+        "metrics:\n  - {name: turns, to: agent.turns}\n"
+    )
+    bench.ingest.adopt(Config.model_validate({"metrics": {"keep_attributes": ["user.id"]}}), Dialects.load([tmp_path]))
+    bench.send(total("toy.turns", number(7, {"user.id": "u"}, time=3)))
+    page = bench.page()
+    assert page['agent_turns_total{agent="toy"}'] == [2.0]
+    assert page['toy_turns_total{job="app"}'] == [5.0]
+    assert page['toy_turns_total{job="app",user_id="u"}'] == [2.0]
