@@ -247,6 +247,11 @@ _SELF: Final = (
         "{collision}",
         "Streams of which two attributes became the same label.",
     ),
+    _gauge(
+        "agent_exporter.omitted.families",
+        "{family}",
+        "Families left out of the last page, because another had their name after escaping.",
+    ),
     _seconds("agent_exporter.scrape.duration", "How long answering a scrape took."),
     _bytes("agent_exporter.scrape.size", "Size of the answers to scrapes, before compression."),
     _counter(

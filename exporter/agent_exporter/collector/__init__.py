@@ -23,7 +23,7 @@ from ..expose.page import Status
 from ..expose.render import Renderer
 from ..model import Answer, Family, Signal
 from ..receive import grpc, http
-from ..sample import Sampler
+from ..sample import Reading, Sampler
 from . import telemetry
 from .ingest import Ingest
 
@@ -48,7 +48,8 @@ class Collector:
         self._read = reload
         self.ingest = Ingest(config, Dialects.load(config.dialects.paths))
         self.started = self.ingest.clock() / 1e9
-        self.sampler = Sampler(__version__, partial(telemetry.readings, self.ingest), self.ingest.own)
+        self.renderer = Renderer(created=config.metrics.created)
+        self.sampler = Sampler(__version__, self.readings, self.ingest.own)
         self._sampling = threading.Lock()
         self.is_ready = False
         self.addresses = Addresses(config.otlp.grpc_address, config.otlp.http_address, config.web.listen_address)
@@ -59,7 +60,7 @@ class Collector:
             reload=self.reload,
             ready=lambda: self.is_ready,
             observe=self._observe,
-            renderer=Renderer(created=config.metrics.created),
+            renderer=self.renderer,
             openmetrics=strategy.suffixes,
         )
 
@@ -90,6 +91,13 @@ class Collector:
         """Push what the collector knows of itself; one caller at a time."""
         with self._sampling:
             self.sampler.collect()
+
+    def readings(self) -> list[Reading]:
+        """Read what the collector knows of itself."""
+        return [
+            *telemetry.readings(self.ingest),
+            Reading("agent_exporter.omitted.families", (), len(self.renderer.omitted)),
+        ]
 
     def _observe(self, seconds: float, size: int) -> None:
         self.sampler.record("agent_exporter.scrape.duration", seconds)

@@ -71,7 +71,9 @@ class Intake:
     def _open(self, metric: Metric) -> Series:
         suffix = "_info" if self.kind is Kind.INFO and not metric.name.endswith("_info") else ""
         try:
-            name: Name = metric_name(metric.name + suffix, metric.unit, self.kind, self.policy.strategy)
+            name: Name = metric_name(
+                metric.name + suffix, metric.unit, self.kind, self.policy.strategy, form=metric.form
+            )
             return self.policy.families.open(name.sample, self.kind, name.unit, metric.description)
         except Unnameable as error:
             raise Invalid("unnameable", str(error)) from None
