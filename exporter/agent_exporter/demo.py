@@ -224,13 +224,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--endpoint", default="http://127.0.0.1:4318", help="OTLP/HTTP endpoint")
     parser.add_argument("--seed", type=int, help="the same seed makes the same session")
     parser.add_argument("--speed", type=float, default=1.0, help="how much faster than life it goes")
+    parser.add_argument("--parent", type=int, default=os.getppid(), help="process to end with; default: who started it")
     options = parser.parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     logging.disable()  # while the collector is away, the SDK would tell so again and again
-    parent = os.getppid()
     for seconds in work(connect(options.endpoint, options.seed)):
-        if os.getppid() != parent:
+        if os.getppid() != options.parent:
             break
         time.sleep(seconds / options.speed)
 

@@ -128,3 +128,12 @@ def test_ends_with_its_parent():
     pid = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60).stdout)
 
     wait(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+
+
+def test_does_not_start_without_its_parent():
+    """A demo agent whose parent died before it was up ends at once."""
+    agent = start("--endpoint", "http://127.0.0.1:9", "--parent", "1")
+
+    out, err = agent.communicate(timeout=30)
+
+    assert (agent.returncode, out + err) == (0, "")

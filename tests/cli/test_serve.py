@@ -35,9 +35,13 @@ class Running:
         with urllib.request.urlopen(f"{self.web}{path}", timeout=10) as response:
             return response.read().decode()
 
-    def children(self) -> list[psutil.Process]:
-        """List the processes it started."""
-        return psutil.Process(self.process.pid).children()
+    def child(self) -> psutil.Process:
+        """Find the process it starts once it is ready."""
+        limit = time.monotonic() + 30
+        while not (found := psutil.Process(self.process.pid).children()):
+            assert time.monotonic() < limit, "no child"
+            time.sleep(0.05)
+        return found[0]
 
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str, str]:
         """Send a signal and return exit code, standard output after the first line, and standard error."""
@@ -59,7 +63,7 @@ def collector():
     for running in started:
         if running.process.poll() is None:
             running.process.kill()
-            running.process.communicate()
+            running.process.communicate(timeout=20)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -86,7 +90,7 @@ def test_the_log_is_pairs(collector):
 def test_the_demo_agent_moves_metrics(collector):
     """With --demo, sessions and tokens of the pretend agent appear, and it ends with the collector."""
     running = collector("--demo")
-    (child,) = running.children()
+    child = running.child()
     limit = time.monotonic() + 60
     while "agent_tokens_total{" not in (page := running.get("/metrics")):
         assert time.monotonic() < limit, page

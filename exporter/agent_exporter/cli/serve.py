@@ -107,8 +107,9 @@ def reachable(door: Address) -> Address:
 
 def start_demo(door: Address) -> subprocess.Popen[bytes]:
     """Start the pretend agent in a process of its own; it pushes to the OTLP/HTTP door."""
-    arguments = [sys.executable, "-m", "agent_exporter.demo", "--endpoint", f"http://{reachable(door)}"]
-    return subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)  # noqa: S603 - our own
+    arguments = ["--endpoint", f"http://{reachable(door)}", "--parent", str(os.getpid())]
+    module = [sys.executable, "-m", "agent_exporter.demo"]
+    return subprocess.Popen(module + arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)  # noqa: S603 - our own
 
 
 def stop(child: subprocess.Popen[bytes]) -> None:
