@@ -100,7 +100,7 @@ class Collector:
 
     def pushed(self) -> str:
         """Read /metrics without what moves by itself."""
-        return "".join(line for line in self.page().splitlines(keepends=True) if not _is_own(line))
+        return "".join(line for line in lines(self.page()) if not _is_own(line))
 
     def totals(self) -> dict[Series, float]:
         """Read every sample of the text page, by (name, labels)."""
@@ -130,10 +130,10 @@ class Collector:
 
     def check_log(self) -> None:
         """Hold the log to what is true of every test."""
-        lines = self.log.read_text().splitlines()
-        errors = [line for line in lines if "level=error" in line or "level=critical" in line]
-        assert self.has_guide or [line for line in lines if not line.startswith("time=")] == []
-        assert [line for line in lines if "raceback" in line or "Warning" in line] == []
+        written = self.log.read_text().splitlines()
+        errors = [line for line in written if "level=error" in line or "level=critical" in line]
+        assert self.has_guide or [line for line in written if not line.startswith("time=")] == []
+        assert [line for line in written if "raceback" in line or "Warning" in line] == []
         assert [line for line in errors if not any(part in line for part in self.expected_errors)] == []
 
 
@@ -181,6 +181,11 @@ def samples(page: str) -> dict[Series, float]:
             assert key not in found, key
             found[key] = sample.value
     return found
+
+
+def lines(page: str) -> list[str]:
+    """Split a page at its line feeds only: a label may hold what else Unicode calls a line's end."""
+    return [f"{line}\n" for line in page.removesuffix("\n").split("\n")]
 
 
 def until(condition: Callable[[], Any]) -> Any:

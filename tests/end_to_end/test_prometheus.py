@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
 import captures
-from end_to_end.process import OPENMETRICS, OWN, PATIENCE, samples, until
+from end_to_end.process import OPENMETRICS, OWN, PATIENCE, lines, samples, until
 from end_to_end.prometheus import ACCEPT, Prometheus
 
 DELTA = {Counter: AggregationTemporality.DELTA, Histogram: AggregationTemporality.DELTA}
@@ -164,7 +164,7 @@ def _healthy(running, server):
 
 def _lines(running):
     """Count the samples on the page as Prometheus asks for it."""
-    return float(sum(not line.startswith("#") for line in running.page(ACCEPT).splitlines()))
+    return float(sum(not line.startswith("#") for line in lines(running.page(ACCEPT))))
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def test_prometheus_takes_every_capture(fed, prometheus):
 def _families(page, prefix):
     """Cut the families whose names begin so out of a page."""
     comments = f"# HELP {prefix}", f"# TYPE {prefix}"
-    return "".join(line for line in page.splitlines(keepends=True) if line.startswith((prefix, *comments)))
+    return "".join(line for line in lines(page) if line.startswith((prefix, *comments)))
 
 
 def _promtool(program, page):
