@@ -200,8 +200,7 @@ class Ingest:
         """Copy all families as they are now."""
         with self.lock:
             for intake in self._intakes():
-                if intake.streams.dirty:
-                    histograms.fold_all(intake.streams)
+                histograms.fold_all(intake.streams)
             return self.policy.families.snapshot()
 
     def _intakes(self) -> Iterable[Intake]:

@@ -154,7 +154,7 @@ class Intake:
             case records.Counts(count, total, counts):
                 self.streams.lasts[row], self.streams.bases[row] = count, (total, counts)
             case records.Quantiles(count, total, _):
-                self.streams.readings[row] = count, total
+                self.streams.bases[row] = count, total
             case value if self.metric.monotonic:
                 self.streams.lasts[row] = value
 

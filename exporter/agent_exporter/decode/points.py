@@ -14,25 +14,26 @@ Layouts (metrics.proto; every encoder seen writes fields in ascending order):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from struct import Struct, error
-from typing import Any
 
 _NUMBER = Struct("<BQBQBd")
 _GAUGE = Struct("<BQBd")  # a gauge may have no start time
 _INTEGER = Struct("<q")
+_HISTOGRAM = Struct("<xQxQxQxdxH")  # up to the length of the buckets, which takes one byte or two
 
 _START, _TIME, _DOUBLE, _COUNT, _SUM, _INT, _BUCKETS, _BOUNDS = 0x11, 0x19, 0x21, 0x21, 0x29, 0x31, 0x32, 0x3A
 _MIN, _MAX = 0x59, 0x61
 _TWO_BUCKETS = 16  # bytes; with one bucket there are no bounds
 _ONE_BYTE = 127  # longer lengths take two bytes: more than 15 buckets
+_TAGS = bytes((_START, _TIME, _COUNT, _SUM, _BUCKETS))  # of a histogram, nine bytes apart
 COUNT_LIMIT = 1 << 53  # beyond it a float64 cell cannot hold a count exactly
 
 Number = tuple[bytes | None, int, int, float]
-Histogram = tuple[bytes | None, int, int, int, float, list[int]]
+Histogram = tuple[bytes | None, int, int, int, float, Sequence[int]]
 
 _ODD: Number = (None, 0, 0, 0.0)
-_ODD_HISTOGRAM: Histogram = (None, 0, 0, 0, 0.0, [])
+_ODD_HISTOGRAM: Histogram = (None, 0, 0, 0, 0.0, ())
 
 
 def numbers(points: Iterable[bytes]) -> list[Number]:
@@ -77,24 +78,16 @@ def histograms(points: Iterable[bytes]) -> list[Histogram]:
     to the resolve path, which refuses it (T10).
     """
     out: list[Histogram] = []
-    append = out.append
+    append, head = out.append, _HISTOGRAM.unpack_from
     for raw in points:
         try:
-            end, bounds, layout = _LAYOUTS[raw[37:39]] if raw[37] > _ONE_BYTE else _LAYOUTS[raw[37:38]]
-            start_tag, start, time_tag, time, count_tag, count, sum_tag, total, bucket_tag, *counts = layout(raw)
-        except (error, IndexError, KeyError):
+            start, time, count, total, length = head(raw)
+            begin, end, bounds, buckets = _LAYOUTS[length if length & 128 else length & 127]
+            counts = buckets(raw, begin)
+        except (error, KeyError):
             append(_ODD_HISTOGRAM)
             continue
-        if (
-            start_tag != _START
-            or time_tag != _TIME
-            or count_tag != _COUNT
-            or sum_tag != _SUM
-            or bucket_tag != _BUCKETS
-            or not raw.startswith(bounds, end)
-            or sum(counts) != count
-            or count >= COUNT_LIMIT
-        ):
+        if raw[:37:9] != _TAGS or not raw.startswith(bounds, end) or sum(counts) != count or count >= COUNT_LIMIT:
             append(_ODD_HISTOGRAM)
         elif raw[-9] == _MAX and raw[-18] == _MIN:
             append((raw[end:-18], start, time, count, total, counts))
@@ -103,21 +96,20 @@ def histograms(points: Iterable[bytes]) -> list[Histogram]:
     return out
 
 
-Layout = tuple[int, bytes, Callable[[bytes], tuple[Any, ...]]]
+Layout = tuple[int, int, bytes, Callable[[bytes, int], tuple[int, ...]]]
 
 
-class _Layouts(dict[bytes, Layout]):
-    """By the length bytes of the buckets: where they end, how their bounds must begin, how to unpack all before."""
+class _Layouts(dict[int, Layout]):
+    """By the length of the buckets as written: where they begin and end, how bounds must begin, how to unpack."""
 
-    def __missing__(self, length: bytes) -> Layout:
-        size = length[0] if len(length) == 1 else length[0] - 128 + (length[1] << 7)
-        if size % 8 or size < _TWO_BUCKETS or (len(length) > 1 and length[1] > _ONE_BYTE):
-            raise KeyError(length)
-        layout = Struct(f"<BQBQBQBdB{len(length)}x{size // 8}Q")
+    def __missing__(self, written: int) -> Layout:
+        size, begin = (written, 38) if written <= _ONE_BYTE else (written & 127 | written >> 8 << 7, 39)
+        if size % 8 or size < _TWO_BUCKETS or written >> 8 > _ONE_BYTE:
+            raise KeyError(written)
         below = size - 8
         bounds = bytes((_BOUNDS, below) if below <= _ONE_BYTE else (_BOUNDS, below & 127 | 128, below >> 7))
-        self[length] = layout.size, bounds, layout.unpack_from
-        return self[length]
+        self[written] = begin, begin + size, bounds, Struct(f"<{size // 8}Q").unpack_from
+        return self[written]
 
 
 _LAYOUTS = _Layouts()

@@ -118,7 +118,7 @@ def _metric(metric: Any) -> tuple[Header, Sequence[bytes]]:
     header = Header(
         metric.name, form, metric.unit, data.temporality, data.monotonic, metric.description, tuple(metric.metadata)
     )
-    return header, data.points
+    return header, data.points[:]  # a list: protobuf's own container makes an object a look
 
 
 def items(signal: Signal, body: bytes) -> Iterator[tuple[Origin, Sequence[bytes]]]:

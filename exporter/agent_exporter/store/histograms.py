@@ -19,14 +19,14 @@ from ..model import Form, Temporality
 from .families import SPARE
 from .streams import Apply, Notes, Resolve, Streams
 
-Entries = Sequence[tuple[bytes | None, int, int, int, float, list[int]]]
+Entries = Sequence[tuple[bytes | None, int, int, int, float, Sequence[int]]]
 _NOTHING = (0.0, None)
 
 
 def track(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Resolve) -> Notes:
     """Apply cumulative histograms."""
     rows, starts, times, lasts = streams.rows.get, streams.starts, streams.times, streams.lasts
-    readings, bases, dirty = streams.readings, streams.bases, streams.dirty
+    readings, bases = streams.readings, streams.bases
     notes = Notes()
     for index, entry in enumerate(entries):
         key, start, time, count, total, counts = entry
@@ -38,13 +38,12 @@ def track(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Re
             row, start, time, (count, total, counts) = found
         if start != starts[row]:
             fold(streams, row)
-            run = streams.switch(row, start, (lasts[row], bases[row]), _NOTHING)
+            run = streams.switch(row, start, (lasts[row], bases.get(row)), _NOTHING)
             if run is None:
                 notes["late"] += 1
                 continue
             notes["reset"] += 1
             lasts[row], bases[row] = run[0]
-            readings[row] = None
         if time <= times[row]:
             notes["duplicate" if time == times[row] else "late"] += 1
             continue
@@ -54,13 +53,12 @@ def track(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Re
             bases[row] = None
         readings[row] = total, counts
         lasts[row], times[row] = count, time
-        dirty.add(row)
     return notes
 
 
 def add(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Resolve) -> Notes:
     """Apply delta histograms; a gap keeps the total, an overlap is dropped."""
-    rows, times, readings, dirty = streams.rows.get, streams.times, streams.readings, streams.dirty
+    rows, times, readings = streams.rows.get, streams.times, streams.readings
     notes = Notes()
     for index, entry in enumerate(entries):
         key, start, time, _, total, counts = entry
@@ -80,32 +78,29 @@ def add(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Reso
                 continue
             notes["gap"] += 1
         times[row] = time
-        reading = readings[row]
-        readings[row] = (
-            (total, counts) if reading is None else (reading[0] + total, list(map(plus, reading[1], counts)))
-        )
-        dirty.add(row)
+        if row in readings:
+            before, others = readings[row]
+            total, counts = before + total, list(map(plus, others, counts))
+        readings[row] = total, counts
     return notes
 
 
 def fold_all(streams: Streams) -> None:
     """Bring the cells up to date with every reading."""
-    for row in tuple(streams.dirty):
+    for row in tuple(streams.readings):
         fold(streams, row)
 
 
 def fold(streams: Streams, row: int) -> None:
     """Bring the cells up to date with one stream's reading."""
-    if row not in streams.dirty:
+    reading = streams.readings.pop(row, None)
+    if reading is None:
         return
-    streams.dirty.discard(row)
-    total, counts = streams.readings[row]
+    total, counts = reading
     if streams.cumulative:
-        base, streams.bases[row] = streams.bases[row], streams.readings[row]
+        base, streams.bases[row] = streams.bases.get(row), reading
         if base is not None:
             total, counts = total - base[0], list(map(minus, counts, base[1]))
-    else:
-        streams.readings[row] = None
     for sink in streams.sinks:
         cell = sink.cells[row]
         if cell != SPARE:
@@ -113,7 +108,7 @@ def fold(streams: Streams, row: int) -> None:
             accrue(sink.table.values, cell, added)
 
 
-def _vector(total: float, counts: list[int], projection: tuple[int, ...] | None, size: int) -> list[float]:
+def _vector(total: float, counts: Sequence[int], projection: tuple[int, ...] | None, size: int) -> list[float]:
     """Lay a reading out as a row's cells: cumulative buckets, sum, count."""
     if projection is not None:
         projected = [0] * (size + 1)
@@ -162,7 +157,7 @@ def summarise(streams: Streams, raws: Sequence[bytes], entries: Sequence[Any], r
         if found is None:
             continue
         row, start, time, (count, total, quantiles) = found
-        last = streams.readings[row] or (0, 0.0)
+        last = streams.bases.get(row, (0, 0.0))
         if start != streams.starts[row]:
             run = streams.switch(row, start, last, (0, 0.0))
             if run is None:
@@ -176,7 +171,7 @@ def summarise(streams: Streams, raws: Sequence[bytes], entries: Sequence[Any], r
         if count < last[0]:
             notes["reset"] += 1
             last = (0, 0.0)
-        streams.readings[row], streams.times[row] = (count, total), time
+        streams.bases[row], streams.times[row] = (count, total), time
         _summary(streams, row, quantiles, total - last[1], count - last[0])
     return notes
 

@@ -11,18 +11,27 @@ who is alive.
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .families import SPARE, Rows
 
-# What happened to points that were not simply applied; the collector counts them by these names.
-Notes = Counter[str]
 Resolve = Callable[[bytes], "tuple[Any, ...] | None"]
 
 MAX_RUNS = 8  # processes that report as one stream at the same time and are still told apart, by start time
+
+
+class Notes(dict[str, int]):
+    """What happened to points that were not simply applied, counted by the collector under these names.
+
+    Most remain empty and one is made a metric a request: a Counter takes four times as long to make.
+    """
+
+    __slots__ = ()
+
+    def __missing__(self, name: str) -> int:
+        return 0
 
 
 @dataclass(slots=True)
@@ -49,9 +58,8 @@ class Streams:
         self.starts = array("Q")
         self.times = array("Q")
         self.lasts = array("d")  # numbers: the last cumulative value
-        self.readings: list[Any] = []  # histograms and summaries: what is not yet in the cells
-        self.bases: list[Any] = []  # cumulative histograms: what is in the cells already
-        self.dirty: set[int] = set()
+        self.readings: dict[int, Any] = {}  # histograms: what is not yet in the cells
+        self.bases: dict[int, Any] = {}  # cumulative histograms and summaries: what is in the cells already
         self.runs: dict[int, dict[int, tuple[int, Any]]] = {}
         self._checked = array("Q")
         self._idle = array("I")
@@ -68,8 +76,6 @@ class Streams:
             row = len(self.starts)
             for column in (self.starts, self.times, self.lasts, self._checked, self._idle):
                 column.append(0)
-            self.readings.append(None)
-            self.bases.append(None)
             for sink in self.sinks:
                 sink.cells.append(SPARE)
         self.starts[row] = start
@@ -160,7 +166,8 @@ class Streams:
         for row in gone - set(self._free):
             self.starts[row] = self.times[row] = 0
             self.lasts[row] = 0.0
-            self.readings[row] = self.bases[row] = None
+            self.readings.pop(row, None)
+            self.bases.pop(row, None)
             self.runs.pop(row, None)
             self._free.append(row)
 
