@@ -21,7 +21,8 @@ Everything has a default; nothing has to be set. What is set later wins:
 
 `agent-exporter check --config FILE` says what is wrong: file and line, key, value and what is allowed.
 Unknown keys and unknown `AGENT_EXPORTER_` variables are refused. `kill -HUP` or `POST /-/reload` reads the
-sources again; a configuration with a mistake changes nothing.
+sources again; a configuration with a mistake changes nothing. Addresses, timeouts, `state.path`,
+`metrics.translation_strategy` and `metrics.created` are followed at the next start only; the log says so.
 
 How values are written:
 

@@ -63,7 +63,7 @@ def collector():
     for running in started:
         if running.process.poll() is None:
             running.process.kill()
-            running.process.communicate(timeout=20)
+            print(running.process.communicate(timeout=20)[1])  # the log, for whoever reads of the failure
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
