@@ -111,14 +111,15 @@ def metrics(body: bytes) -> Iterator[tuple[Origin, Header, Sequence[bytes]]]:
 
 
 def _metric(metric: Any) -> tuple[Header, Sequence[bytes]]:
+    """Read a metric; lists, because protobuf's own containers are slow to iterate."""
     form = metric.WhichOneof("data")
     if form is None:
         return Header(metric.name, "", metric.unit, 0, False, metric.description, ()), ()
     data = getattr(metric, form)
     header = Header(
-        metric.name, form, metric.unit, data.temporality, data.monotonic, metric.description, tuple(metric.metadata)
+        metric.name, form, metric.unit, data.temporality, data.monotonic, metric.description, tuple(metric.metadata[:])
     )
-    return header, data.points[:]  # a list: protobuf's own container makes an object a look
+    return header, data.points[:]
 
 
 def items(signal: Signal, body: bytes) -> Iterator[tuple[Origin, Sequence[bytes]]]:

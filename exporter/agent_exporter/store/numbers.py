@@ -1,8 +1,8 @@
 """Number points to increments: add, track, follow, set (design section 3).
 
-What may live here: one function a temporality, each a single pass over the points of one metric
-and one over what they moved. This is the main path: a point costs a look-up by its bytes and
-arithmetic by index. Whatever is not plain is noted and left out, or handed to `resolve`.
+What may live here: one function a temporality, each a single pass over the points of one metric.
+This is the main path: a point costs a look-up by its bytes and arithmetic by index. Whatever is
+not plain is noted and left out, or handed to `resolve`.
 """
 
 from __future__ import annotations
@@ -21,18 +21,10 @@ def _late(notes: Notes, time: int, last: int) -> None:
     notes["duplicate" if time == last else "late"] += 1
 
 
-def _spread(streams: Streams, moved: list[tuple[int, float]]) -> None:
-    """Add increments to every series that the streams feed."""
-    for sink in streams.sinks:
-        values, cells, scale = sink.table.values, sink.cells, sink.scale
-        for row, increment in moved:
-            values[cells[row]] += increment * scale
-
-
 def track(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Resolve) -> Notes:
     """Apply cumulative monotonic sums: what they grew by, all of it after a reset."""
     rows, starts, times, lasts = streams.rows.get, streams.starts, streams.times, streams.lasts
-    notes, moved = Notes(), []
+    places, notes = streams.places, Notes()
     for index, entry in enumerate(entries):
         key, start, time, value = entry
         row = rows(key)  # type: ignore[arg-type]
@@ -61,8 +53,8 @@ def track(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Re
             continue
         lasts[row] = value
         times[row] = time
-        moved.append((row, increment))
-    _spread(streams, moved)
+        for values, cells, scale in places:
+            values[cells[row]] += increment * scale
     return notes
 
 
@@ -78,7 +70,7 @@ def add_signed(streams: Streams, raws: Sequence[bytes], entries: Entries, resolv
 
 def _add(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Resolve, least: float) -> Notes:
     rows, times = streams.rows.get, streams.times
-    notes, moved = Notes(), []
+    places, notes = streams.places, Notes()
     for index, entry in enumerate(entries):
         key, start, time, value = entry
         row = rows(key)  # type: ignore[arg-type]
@@ -100,15 +92,15 @@ def _add(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Res
             notes["negative" if value < least else "not_finite"] += 1
             continue
         times[row] = time
-        moved.append((row, value))
-    _spread(streams, moved)
+        for values, cells, scale in places:
+            values[cells[row]] += value * scale
     return notes
 
 
 def follow(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Resolve) -> Notes:
     """Apply cumulative sums that may fall: the series is the sum of what its streams say now."""
     rows, starts, times, lasts = streams.rows.get, streams.starts, streams.times, streams.lasts
-    notes, moved = Notes(), []
+    places, notes = streams.places, Notes()
     for index, entry in enumerate(entries):
         key, start, time, value = entry
         row = rows(key)  # type: ignore[arg-type]
@@ -123,16 +115,17 @@ def follow(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: R
         if not -_INF < value < _INF:
             notes["not_finite"] += 1
             continue
-        moved.append((row, value - lasts[row]))
+        increment = value - lasts[row]
         starts[row], times[row], lasts[row] = start, time, value
-    _spread(streams, moved)
+        for values, cells, scale in places:
+            values[cells[row]] += increment * scale
     return notes
 
 
 def put(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Resolve) -> Notes:
     """Apply gauges: the newest value stands."""
     rows, times = streams.rows.get, streams.times
-    notes, moved = Notes(), []
+    places, notes = streams.places, Notes()
     for index, entry in enumerate(entries):
         key, _, time, value = entry
         row = rows(key)  # type: ignore[arg-type]
@@ -145,18 +138,16 @@ def put(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Reso
             _late(notes, time, times[row])
             continue
         times[row] = time
-        moved.append((row, value))
-    for sink in streams.sinks:
-        values, cells, scale = sink.table.values, sink.cells, sink.scale
-        for row, value in moved:
+        for values, cells, scale in places:
             values[cells[row]] = value * scale
     return notes
 
 
 def withdraw(streams: Streams, gone: set[int]) -> None:
     """Take back what streams contribute to sums that may fall."""
-    _spread(streams, [(row, -streams.lasts[row]) for row in gone])
     for row in gone:
+        for values, cells, scale in streams.places:
+            values[cells[row]] -= streams.lasts[row] * scale
         streams.lasts[row] = 0.0
 
 

@@ -55,6 +55,7 @@ class Streams:
         self.rows: dict[bytes, int] = {}
         self.silent: dict[bytes, int] = {}
         self.sinks: list[Sink] = []
+        self.places: list[tuple[array[float], array[int], float]] = []  # of each sink: values, cells, scale
         self.starts = array("Q")
         self.times = array("Q")
         self.lasts = array("d")  # numbers: the last cumulative value
@@ -95,6 +96,7 @@ class Streams:
         else:
             sink = Sink(table, scale, projection, array("I", [SPARE]) * len(self.starts))
             self.sinks.append(sink)
+            self.places.append((table.values, sink.cells, scale))
         sink.cells[row] = cell
         table.refs[cell // table.width] += 1
 
