@@ -199,4 +199,4 @@ def until(condition: Callable[[], Any]) -> Any:
 
 def _is_own(line: str) -> bool:
     name = line.split(" ")[2] if line.startswith("#") else line
-    return name.startswith(OWN)
+    return name.startswith(OWN) or 'job="agent-exporter"' in line
