@@ -22,13 +22,15 @@ ROOMS = {
     "decode": {"model"},
     "receive": {"model", "decode", "web"},
     "dialects": {"model", "catalog"},
+    "prices": set(),
     "store": {"model"},
     "sample": {"catalog", "model"},
     "expose": {"model", "web"},
     "forward": {"model"},
     "instrument": {"catalog", "model"},
     "collector": {
-        *("model", "catalog", "config", "web", "decode", "receive", "dialects", "store", "sample", "expose", "forward"),
+        *("model", "catalog", "config", "web", "decode", "receive", "dialects", "prices", "store"),
+        *("sample", "expose", "forward"),
         "",  # the version, for build_info
     },
     "cli": {
@@ -43,6 +45,7 @@ ROOMS = {
 # Which modules may touch a dependency. A room stands for all its modules, where the reason is given.
 DEPENDENCIES = {
     "click": {"cli"},  # what a command is
+    "genai_prices": {"prices"},
     "google": {
         "decode",  # our descriptors, and the stock messages where speed does not matter
         "receive",  # google.rpc.Status, the body of every error
