@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent_exporter.config.keys import FIELDS, Config, Key, notation
+from pydantic.fields import FieldInfo
+
+from agent_exporter.config.keys import ENTRY, FIELDS, Config, Key, notation
 
 PAGE = Path(__file__).with_suffix(".md")
 HEAD = """\
@@ -42,8 +44,13 @@ web:
   listen_address: 0.0.0.0:9464
 metrics:
   resource_labels: [team, cost_center]
+# What a million tokens of a model of your own cost, in US dollars:
+prices:
+  models:
+    - {model: acme-*, input: 0.5, cache_read: 0.05, output: 2}
 ```
 """
+HEADER = "| key | default | |\n| --- | --- | --- |\n"
 
 
 def page() -> str:
@@ -57,16 +64,25 @@ def section(path: Key) -> str:
     model = Config
     for name in path:
         model = model.model_fields[name].annotation
-    rows = "".join(row(key) for key in FIELDS if key[:-1] == path)
-    return f"\n## {'.'.join(path)}\n\n{model.__doc__}\n\n| key | default | |\n| --- | --- | --- |\n{rows}"
+    keys = [key for key in FIELDS if key[:-1] == path]
+    rows = "".join(row(key[-1], FIELDS[key]) for key in keys)
+    return f"\n## {'.'.join(path)}\n\n{model.__doc__}\n\n{HEADER}{rows}" + "".join(map(entries, keys))
 
 
-def row(key: Key) -> str:
+def entries(key: Key) -> str:
+    """Write what an entry of a list has, if the key holds such a list."""
+    if key not in ENTRY:
+        return ""
+    rows = "".join(row(name, field) for name, field in ENTRY[key].model_fields.items())
+    return f"\nAn entry of `{key[-1]}`: {ENTRY[key].__doc__}\n\n{HEADER}{rows}"
+
+
+def row(name: str, field: FieldInfo) -> str:
     """Write one key: its name, its default, what it does and, unless plain, its choices."""
-    field = FIELDS[key]
     known = notation(field)
     choices = f" Allowed: {known.allowed}." if known.allowed.startswith("one of") else ""
-    return f"| `{key[-1]}` | `{known.show(field.default)}` | {field.description}{choices} |\n"
+    default = "must be given" if field.is_required() else f"`{known.show(field.default)}`"
+    return f"| `{name}` | {default} | {field.description}{choices} |\n"
 
 
 if __name__ == "__main__":

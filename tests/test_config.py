@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from agent_exporter.config import Address, Config, ConfigError, load
-from agent_exporter.config.keys import FIELDS, notation
+from agent_exporter.config.keys import ENTRY, FIELDS, notation
 from agent_exporter.config.notation import address, duration, show_duration, show_size, size
 from agent_exporter.config.sources import VARIABLES
 
@@ -137,7 +137,7 @@ def test_values_are_shown_as_they_are_written():
         ("otpl:\n  grpc_address: a:1", ":2: otpl: unknown key; did you mean otlp?"),
         ("limits: 5", ":1: limits: must be a section with the keys body_bytes, in_flight_requests, "),
         ("metrics: {pass_through: 5}", ":1: metrics.pass_through: must be a section with the keys enabled, include, "),
-        ("zzz: 1", ":1: zzz: unknown key; known: otlp, web, limits, expiry, metrics, dialects, state, log"),
+        ("zzz: 1", ":1: zzz: unknown key; known: otlp, web, limits, expiry, metrics, dialects, prices, state, log"),
         ("zzz:", ":1: zzz: unknown key; known: otlp, web, "),
         ("log: {level: loud}", ":1: log.level: 'loud' is not allowed; allowed: one of debug, info, warning, error"),
         ("metrics: {created: 2}", ":1: metrics.created: 2 is not allowed; allowed: true or false"),
@@ -151,6 +151,37 @@ def test_values_are_shown_as_they_are_written():
         ("limits:\n  in_flight_bytes: 1MiB", ":2: limits: in_flight_bytes must hold at least one request"),
         ("expiry: {memory: 1h}", ":1: expiry: memory must be at least as long as stream and series"),
         ("log:\n  level: info\n  level: debug", ":3: log.level: already set in line 2"),
+        ("prices: {models: 7}", ":1: prices.models: 7 is not allowed; allowed: a list of entries"),
+        ("prices: {models: {a: 1}}", ":1: prices.models: a section is not allowed; allowed: a list of entries"),
+        (
+            "prices:\n  models:\n  - 5",
+            ":3: prices.models[0]: 5 is not allowed; allowed: an entry with the keys model, ",
+        ),
+        (
+            "prices:\n  models:\n  - model: a\n    input: 1",
+            ":3: prices.models[0].output: must be given: US dollars for ",
+        ),
+        (
+            "prices:\n  models:\n  - {model: a, input: 1, output: 2}\n  - model: b\n    input: 1\n    output: -2",
+            ":6: prices.models[1].output: -2 is not allowed; allowed: US dollars for a million tokens, 0 or more",
+        ),
+        (
+            "prices:\n  models:\n  - {model: a, input: 1, output: 2, cached: 1}",
+            ":3: prices.models[0].cached: unknown key; did you mean cache_read?",
+        ),
+        (
+            "prices:\n  models:\n  - {model: a, input: .nan, output: 2}",
+            ":3: prices.models[0].input: nan is not allowed; allowed: US dollars",
+        ),
+        (
+            "prices:\n  models:\n  - {model: a, input: 1, output: true}",
+            ":3: prices.models[0].output: True is not allowed; allowed: US dollars",
+        ),
+        ('prices:\n  models:\n  - {model: "", input: 1, output: 2}', ":3: prices.models[0].model: '' is not allowed; "),
+        (
+            "prices:\n  models:\n  - model: a\n    input: 1\n    input: 2",
+            ":5: prices.models[0].input: already set in line 4",
+        ),
         ("- a\n- b", ":1: the file must hold sections (otlp, web, "),
         ("log: [\n", ":2: not YAML: "),
     ],
@@ -222,6 +253,29 @@ def test_lists_in_the_environment():
     assert config.metrics.drop_attributes == ()
 
 
+def test_prices(tmp_path):
+    """Prices are a list of entries; what is left out is left to the table of prices."""
+    config = load(write(tmp_path, "prices:\n  models:\n  - {model: acme-*, input: 0.5, output: 2}\n"))
+
+    assert [entry.model_dump(exclude_unset=True) for entry in config.prices.models] == [
+        {"model": "acme-*", "input": 0.5, "output": 2.0}
+    ]
+
+
+def test_prices_in_the_environment():
+    """A list of entries in the environment is JSON, and mistakes in it are named."""
+    config = load(environment={"AGENT_EXPORTER_PRICES_MODELS": '[{"model": "a", "input": 1, "output": 2}]'})
+
+    assert [(entry.model, entry.provider, entry.output) for entry in config.prices.models] == [("a", "*", 2.0)]
+    assert problems(environment={"AGENT_EXPORTER_PRICES_MODELS": '[{"model": "a", "input": 1}]'}) == [
+        "AGENT_EXPORTER_PRICES_MODELS: prices.models[0].output: must be given: "
+        "US dollars for a million tokens, 0 or more"
+    ]
+    assert problems(environment={"AGENT_EXPORTER_PRICES_MODELS": "[{"})[0].endswith(
+        "prices.models: '[{' is not allowed; allowed: a list of entries (in the environment: JSON)"
+    )
+
+
 def test_paths_in_a_file_start_at_its_folder(tmp_path):
     """Relative paths in a file mean the same wherever the program is started."""
     config = load(write(tmp_path, "dialects: {paths: [mine.yaml, /etc/other.yaml]}\nstate: {path: data}"))
@@ -233,6 +287,13 @@ def test_paths_in_a_file_start_at_its_folder(tmp_path):
 def test_an_empty_path_is_none():
     """An empty state path switches persistence off."""
     assert load(environment={"AGENT_EXPORTER_STATE_PATH": ""}).state.path is None
+
+
+@pytest.mark.parametrize("key", ENTRY, ids=".".join)
+def test_every_key_of_an_entry_is_documented(key):
+    """Every key of the entries of a list has a description and a notation."""
+    assert [name for name, field in ENTRY[key].model_fields.items() if not field.description] == []
+    assert [name for name, field in ENTRY[key].model_fields.items() if not notation(field).allowed] == []
 
 
 @pytest.mark.parametrize("key", FIELDS, ids=".".join)

@@ -42,6 +42,20 @@ def test_a_wrong_configuration(check, tmp_path):
     assert result.stderr.startswith(f"{file}:2: expiry.stream: 10 is not allowed; allowed: a duration")
 
 
+def test_a_wrong_price(check, tmp_path):
+    """A mistake in a price is named with its line and its entry."""
+    file = tmp_path / "exporter.yaml"
+    file.write_text("prices:\n  models:\n  - model: acme\n    input: free\n    output: 0\n")
+
+    result = check("--config", file)
+
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"{file}:4: prices.models[0].input: 'free' is not allowed; "
+        "allowed: US dollars for a million tokens, 0 or more\n"
+    )
+
+
 def test_a_wrong_variable(check, monkeypatch):
     """The environment is checked too."""
     monkeypatch.setenv("AGENT_EXPORTER_LOG_LEVEL", "loud")

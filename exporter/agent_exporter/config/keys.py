@@ -13,6 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic.fields import FieldInfo
 
 from .notation import (
+    DOLLARS,
+    ENTRIES,
     HOUR,
     MIB,
     MINUTE,
@@ -20,13 +22,16 @@ from .notation import (
     Address,
     At,
     Count,
+    Dollars,
     Duration,
     Folder,
     Notation,
     Paths,
     Size,
     Switch,
+    Word,
     Words,
+    entries,
     words,
 )
 
@@ -146,6 +151,30 @@ class DialectFiles(Section):
     paths: Paths = Field((), description="Files, or folders of files, in the dialect format.")
 
 
+class ModelPrice(Section):
+    """What the tokens of some models cost, in US dollars for a million; 0 is free."""
+
+    model: Word = Field(description="Glob of the names in the label `model`; `*` stands for any characters.")
+    provider: Word = Field("*", description="Glob of the names in the label `provider`.")
+    input: Dollars = Field(description="Input that was not cached.")
+    output: Dollars = Field(description="Output.")
+    cache_read: Annotated[Dollars | None, DOLLARS] = Field(
+        None, description="Input read from the cache; null: as input."
+    )
+    cache_write: Annotated[Dollars | None, DOLLARS] = Field(
+        None, description="Input put into the cache; null: as input."
+    )
+    reasoning: Annotated[Dollars | None, DOLLARS] = Field(None, description="Reasoning; null: as output.")
+
+
+class Prices(Section):
+    """What tokens cost where the agent does not say, before and beyond the public prices."""
+
+    models: Annotated[tuple[ModelPrice, ...], BeforeValidator(entries), ENTRIES] = Field(
+        (), description="Prices of your own; the first that fits counts, public ones only if none does."
+    )
+
+
 class State(Section):
     """What outlives the process."""
 
@@ -170,6 +199,7 @@ class Config(Section):
     expiry: Expiry = Field(default_factory=Expiry)
     metrics: Metrics = Field(default_factory=Metrics)
     dialects: DialectFiles = Field(default_factory=DialectFiles)
+    prices: Prices = Field(default_factory=Prices)
     state: State = Field(default_factory=State)
     log: Log = Field(default_factory=Log)
 
@@ -192,4 +222,11 @@ def notation(field: FieldInfo) -> Notation:
     return declared or Notation("one of " + ", ".join(get_args(field.annotation)))
 
 
+def entry(field: FieldInfo) -> type[BaseModel] | None:
+    """Return the section that every entry of a list is, None if the key holds no such list."""
+    of = next(iter(get_args(field.annotation)), None)
+    return of if isinstance(of, type) and issubclass(of, BaseModel) else None
+
+
 FIELDS = dict(fields())
+ENTRY: dict[Key, type[BaseModel]] = {key: of for key, field in FIELDS.items() if (of := entry(field))}

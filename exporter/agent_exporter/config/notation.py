@@ -6,6 +6,7 @@ ValueError with what is allowed; it knows neither keys nor sources.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -90,6 +91,14 @@ def words(value: object) -> object:
     return value
 
 
+def entries(value: object) -> object:
+    """Read a list of sections; in the environment it is JSON."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError(ENTRIES.allowed) from None
+
+
 def path(value: object) -> object:
     """Read a path; an empty one is none."""
     return value or None
@@ -130,8 +139,11 @@ ADDRESS = Notation('HOST:PORT, such as 127.0.0.1:4317 or "[::1]:4317"; port 0 pi
 DURATIONS = Notation("a duration with its unit (ms, s, m, h, d), such as 30s, 5m or 1h30m", show_duration)
 SIZES = Notation("a size above 0, such as 64MiB, 512KiB or a number of bytes", show_size)
 COUNTS = Notation("a whole number above 0")
+DOLLARS = Notation("US dollars for a million tokens, 0 or more", show_scalar)
 SWITCH = Notation("true or false", show_scalar)
 WORDS = Notation("a list of words (in the environment: separated by commas)", show_words)
+WORD = Notation("a word")
+ENTRIES = Notation("a list of entries (in the environment: JSON)", show_words)
 PATH = Notation("a path; relative ones start at the configuration file's folder", show_scalar)
 PATHS = Notation("a list of paths; relative ones start at the configuration file's folder", show_words)
 
@@ -139,7 +151,9 @@ At = Annotated[Address, BeforeValidator(address), ADDRESS]
 Duration = Annotated[float, BeforeValidator(duration), DURATIONS]
 Size = Annotated[int, BeforeValidator(size), SIZES]
 Count = Annotated[int, Field(gt=0), BeforeValidator(number), COUNTS]
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(number), DOLLARS]
 Switch = Annotated[bool, SWITCH]
+Word = Annotated[str, Field(min_length=1), WORD]
 Words = Annotated[tuple[str, ...], BeforeValidator(words), WORDS]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(words), PATHS]
 Folder = Annotated[Path | None, BeforeValidator(path), PATH]

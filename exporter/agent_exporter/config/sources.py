@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from .keys import FIELDS, Config, Key, notation
+from .keys import ENTRY, FIELDS, Config, Key, notation
 
 PREFIX = "AGENT_EXPORTER_"
 # Kubernetes gives every pod such variables for a service called agent-exporter; they are not ours.
@@ -30,11 +30,20 @@ class ConfigError(ValueError):
         self.problems = problems
 
 
+Inner = tuple[str | int, ...]  # the way to a part of a value: (0, "input")
+
+
 class Setting(NamedTuple):
-    """A value and the place that set it: `exporter.yaml:12`, a variable or a flag."""
+    """A value and the place that set it: `exporter.yaml:12`, a variable or a flag; in a file its node, too."""
 
     value: object
     where: str
+    node: yaml.Node | None = None
+
+    def place(self, inner: Inner) -> str:
+        """Find where a part of the value was set, or the nearest thing around it that was."""
+        lines = list(_lines(self.node, inner))
+        return f"{self.where.rpartition(':')[0]}:{lines[-1]}" if lines else self.where
 
 
 def load(
@@ -103,17 +112,48 @@ def _syntax(file: Path, error: yaml.YAMLError) -> str:
 
 def _settings(node: yaml.MappingNode, file: Path, path: Key) -> Iterator[tuple[Key, Setting]]:
     """Flatten a mapping to its leaves, each with its line; a key written twice is a mistake."""
-    seen: dict[str, int] = {}
-    for name_node, value_node in node.value:
-        name, line = str(name_node.value), name_node.start_mark.line + 1
-        if name in seen:
-            raise ConfigError([f"{file}:{line}: {'.'.join((*path, name))}: already set in line {seen[name]}"])
-        seen[name] = line
+    for name, line, value_node in _pairs(node, file, path):
         key = (*path, name)
         if isinstance(value_node, yaml.MappingNode):
             yield from _settings(value_node, file, key)
         elif (value := _value(value_node)) is not None or key not in SECTIONS:
-            yield key, Setting(_anchored(key, value, file.parent), f"{file}:{line}")
+            _check(value_node, file, key)
+            yield key, Setting(_anchored(key, value, file.parent), f"{file}:{line}", value_node)
+
+
+def _pairs(node: yaml.MappingNode, file: Path, path: Inner) -> Iterator[tuple[str, int, yaml.Node]]:
+    """List names, lines and values of a mapping; a name written twice is a mistake."""
+    seen: dict[str, int] = {}
+    for name_node, value_node in node.value:
+        name, line = str(name_node.value), name_node.start_mark.line + 1
+        if name in seen:
+            raise ConfigError([f"{file}:{line}: {_dotted((*path, name))}: already set in line {seen[name]}"])
+        seen[name] = line
+        yield name, line, value_node
+
+
+def _check(node: yaml.Node, file: Path, path: Inner) -> None:
+    """Look for names written twice in the entries of a list."""
+    if isinstance(node, yaml.SequenceNode):
+        for position, item in enumerate(node.value):
+            _check(item, file, (*path, position))
+    elif isinstance(node, yaml.MappingNode):
+        for name, _, value in _pairs(node, file, path):
+            _check(value, file, (*path, name))
+
+
+def _lines(node: yaml.Node | None, inner: Inner) -> Iterator[int]:
+    """List the lines on the way into a value, as far as there is one."""
+    for part in inner:
+        match node:
+            case yaml.SequenceNode(value=items) if isinstance(part, int):
+                pair = items[part], items[part]
+            case yaml.MappingNode(value=pairs) if found := [pair for pair in pairs if pair[0].value == part]:
+                pair = found[0]
+            case _:
+                return
+        mark, node = pair
+        yield mark.start_mark.line + 1
 
 
 def _value(node: yaml.Node) -> Any:  # noqa: ANN401 - YAML holds anything
@@ -148,7 +188,12 @@ def _nest(settings: Mapping[Key, Setting]) -> dict[str, Any]:
 
 def _problem(detail: Any, settings: Mapping[Key, Setting]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     """Write one mistake as `where: key: value: what is allowed`."""
-    key = tuple(part for part in detail["loc"] if isinstance(part, str))
+    location = detail["loc"]
+    for leaf, entry in ENTRY.items():
+        inner = location[len(leaf) :]
+        if inner and location[: len(leaf)] == leaf and leaf in settings:
+            return f"{settings[leaf].place(inner)}: {_dotted(location)}: {_misfit(detail, entry)}"
+    key = tuple(part for part in location if isinstance(part, str))
     setting = settings.get(key)
     where = next((settings[at].where for at in settings if at[: len(key)] == key), "configuration")
     return f"{where}: {'.'.join(key)}: {_reason(detail, key, setting)}"
@@ -164,6 +209,23 @@ def _reason(detail: Any, key: Key, setting: Setting | None) -> str:  # noqa: ANN
     allowed = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else notation(FIELDS[key]).allowed
     given = repr(setting.value) if setting else "a section"
     return f"{given} is not allowed; allowed: {allowed}"
+
+
+def _misfit(detail: Any, entry: type[BaseModel]) -> str:  # noqa: ANN401 - same
+    """Say what is wrong with an entry of a list."""
+    known, name = entry.model_fields, detail["loc"][-1]
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"unknown key{_meant(name, list(known))}"
+        case "missing":
+            return f"must be given: {notation(known[name]).allowed}"
+    allowed = notation(known[name]).allowed if name in known else f"an entry with the keys {', '.join(known)}"
+    return f"{detail['input']!r} is not allowed; allowed: {allowed}"
+
+
+def _dotted(location: Inner) -> str:
+    """Write the way to a value: `prices.models[0].input`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
 
 
 def _siblings(key: Key) -> list[str]:
