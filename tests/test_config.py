@@ -267,10 +267,9 @@ def test_prices_in_the_environment():
     config = load(environment={"AGENT_EXPORTER_PRICES_MODELS": '[{"model": "a", "input": 1, "output": 2}]'})
 
     assert [(entry.model, entry.provider, entry.output) for entry in config.prices.models] == [("a", "*", 2.0)]
-    assert problems(environment={"AGENT_EXPORTER_PRICES_MODELS": '[{"model": "a", "input": 1}]'}) == [
-        "AGENT_EXPORTER_PRICES_MODELS: prices.models[0].output: must be given: "
-        "US dollars for a million tokens, 0 or more"
-    ]
+    assert problems(environment={"AGENT_EXPORTER_PRICES_MODELS": '[{"model": "a", "input": 1}]'})[0].startswith(
+        "AGENT_EXPORTER_PRICES_MODELS: prices.models[0].output: must be given: US dollars for a million tokens"
+    )
     assert problems(environment={"AGENT_EXPORTER_PRICES_MODELS": "[{"})[0].endswith(
         "prices.models: '[{' is not allowed; allowed: a list of entries (in the environment: JSON)"
     )
