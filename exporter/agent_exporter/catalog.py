@@ -73,6 +73,12 @@ _TOOLS: Final = (
         "Permissions given or refused to tool calls, by who decided.",
         *("agent", "tool", "decision", "source"),
     ),
+    _counter(
+        "agent.tool.transitions",
+        "{transition}",
+        "Which tool followed which within a session.",
+        *("agent", "from", "to"),
+    ),
     _seconds("agent.tool.approval.duration", "How long tool calls waited for permission.", "agent", "tool"),
 )
 
@@ -242,6 +248,19 @@ _SELF: Final = (
         "Label values replaced by `other`, because there are too many or they are not allowed.",
         "label",
     ),
+    _counter(
+        "agent_exporter.clamped.values",
+        "{value}",
+        "Differences below 0 taken for 0: parts that agents say are more than the whole.",
+        "agent",
+    ),
+    _counter(
+        "agent_exporter.orphaned.spans",
+        "{span}",
+        "Spans measured without the spans that they waited for, because time was up or too many waited.",
+        "reason",
+    ),
+    _counter("agent_exporter.dropped.sessions", "{session}", "Sessions forgotten early, because there were too many."),
     _counter(
         "agent_exporter.label.collisions",
         "{collision}",

@@ -133,11 +133,16 @@ class Instrument:
 
 
 class Feed(NamedTuple):
-    """What a stream adds to a normalised family: decided once, at its first point."""
+    """What a stream adds to a normalised family: decided once, at its first point.
+
+    `part` says what of a histogram feeds a number: "count" or "sum" a counter, "mean" (of the last
+    interval) a gauge.
+    """
 
     instrument: Instrument
     labels: Labels
     scale: float = 1.0
+    part: str = ""
 
 
 class Measurement(NamedTuple):

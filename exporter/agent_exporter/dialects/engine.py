@@ -1,125 +1,253 @@
-"""Dialects at work: who sent it, what does it mean.
+"""Dialects at work: what does it mean.
 
-Rule: pure but for `bounds` and the caches below, which hold names only, never content, and are
-emptied when full. Thread safe as far as single dict operations are: at worst work is done twice.
-
-Who sent it (`reference/agent-telemetry.md` 14.5, rule 2): the dialect that claims the prefix of
-the name; if several do, or none, the scope decides, then service.name.
+Rule: pure but for `memory` and the caches below, which hold names only, never content, and are
+emptied when full. One caller at a time: the collector's lock is around all of it. Times are
+Unix seconds and come as a parameter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Final, NamedTuple, Self, TypeVar
 
-from ..catalog import CATALOG
-from ..model import Attributes, Event, Feed, Form, Kind, Measurement, Metric, Resource, Scope, Span
-from .bounds import Bounds
+from ..model import Attributes, Event, Feed, Instrument, Measurement, Metric, Resource, Scope, Span
+from .costs import TOKENS, Costs, Prices
+from .derived import PARENT, SESSION, Item, Stream
 from .files import load
+from .labels import first
 from .lenient import text
-from .names import Matcher, matcher
-from .rules import Rule, identity_rule, metric_rule, record_rule
-from .schema import File, Setup
+from .memory import Memory
+from .plans import Book, Layer, Plan, Sender
+from .processes import ProcessRule
+from .rules import Moment, Rule
+from .schema import AnyFile, File, Setup
+from .sessions import Session
+from .traces import COMPARED, Held, Node, tell
 
 PLANS: Final = 10_000  # remembered senders × names; CrewAI makes span names of ids
 NAME_LENGTH: Final = 128  # a body that is longer is a text and not an event's name
 
-_STATUS: Final = {1: "ok", 2: "error"}
-_KINDS: Final = ("unspecified", "internal", "server", "client", "producer", "consumer")
-_FITS: Final[dict[Kind, Callable[[Metric], bool]]] = {
-    Kind.COUNTER: lambda metric: metric.form is Form.SUM and metric.monotonic,
-    Kind.GAUGE: lambda metric: metric.form is Form.GAUGE or (metric.form is Form.SUM and not metric.monotonic),
-    Kind.HISTOGRAM: lambda metric: metric.form in (Form.HISTOGRAM, Form.EXPONENTIAL_HISTOGRAM),
-}
-
 _Known = TypeVar("_Known")
-Sender = tuple[str, str, str]  # service name, scope name, name of the metric, event or span
 
 
-@dataclass(frozen=True, slots=True)
-class _Dialect:
-    """One file, compiled; `rules` by signal, each with the test of the names it is for."""
+class _Wait(NamedTuple):
+    """A span that is not measured yet, or not by these rules."""
 
-    agent: str
-    prefixes: tuple[str, ...]
-    scopes: Matcher
-    services: Matcher
-    ignored: Matcher
-    rules: dict[str, tuple[tuple[Matcher, Rule], ...]]
-
-    def rank(self, sender: Sender) -> tuple[bool, bool, bool]:
-        service, scope, name = sender
-        return name.startswith(self.prefixes), self.scopes(scope), self.services(service)
-
-    def find(self, signal: str, name: str) -> tuple[Rule, ...]:
-        bare = _bare(name, self.prefixes)
-        if self.ignored(bare):
-            return ()
-        return tuple(rule for matches, rule in self.rules[signal] if matches(bare))
+    plan: Plan
+    rules: tuple[Rule, ...]
+    moment: Moment
 
 
 class Dialects:
     """The compiled dialects of all agents that are known."""
 
-    def __init__(self, files: Sequence[File], bounds: Bounds | None = None) -> None:
-        self._bounds = bounds or Bounds()
-        self._dialects = [_compile(file, self._bounds) for file in files]
-        self._prefixes = tuple(prefix for dialect in self._dialects for prefix in dialect.prefixes)
-        self._identity = {name: identity_rule(row, self._bounds) for name, row in CATALOG.items()}
-        self._senders: dict[Sender, tuple[str, _Dialect | None]] = {}
-        self._plans: dict[str, dict[Sender, tuple[str, tuple[Rule, ...]]]] = {"event": {}, "span": {}}
-        self.setups: dict[str, Setup] = {file.agent: file.setup for file in files if file.setup}
+    def __init__(
+        self, files: Sequence[AnyFile], *, prices: Prices | None = None, memory: Memory | None = None
+    ) -> None:
+        self.files = tuple(files)
+        self.memory = memory or Memory()
+        self.matched: set[str] = set()
+        self.setups: dict[str, Setup] = {
+            file.called: file.setup for file in files if isinstance(file, File) and file.setup
+        }
+        self.processes = tuple(
+            ProcessRule.compile(file.agent, each) for file in files if isinstance(file, File) for each in file.processes
+        )
+        self._book = Book(files, self.memory.bounds)
+        self._costs = Costs(prices) if prices else None
+        self._senders: dict[Sender, tuple[str, Layer | None]] = {}
+        self._plans: dict[str, dict[Sender, Plan]] = {"metric": {}, "event": {}, "span": {}}
+        self._kept = self._book.parents
 
     @classmethod
-    def load(cls, paths: Sequence[Path] = ()) -> Self:
+    def load(
+        cls, paths: Sequence[Path] = (), *, prices: Prices | None = None, memory: Memory | None = None
+    ) -> Self:
         """Load the built-in dialects and the user's files or folders; raise DialectError."""
-        return cls(load(paths))
+        return cls(load(paths), prices=prices, memory=memory)
+
+    # -- what is known --------------------------------------------------------
+
+    @property
+    def instruments(self) -> dict[str, Instrument]:
+        """Return the instruments that users' files define, by name."""
+        return self._book.instruments
 
     @property
     def folded(self) -> dict[str, int]:
         """How often a value of a label was replaced by `other`, by label."""
-        return self._bounds.folded
+        return self.memory.bounds.folded
+
+    @property
+    def unexercised(self) -> list[str]:
+        """List the rules that have fed nothing so far."""
+        return [id_ for id_ in self._book.ids if id_ not in self.matched]
+
+    def active(self, now: float) -> dict[str, int]:
+        """Count the sessions heard of lately, by agent."""
+        return self.memory.sessions.active(now)
 
     def agent(self, resource: Resource, scope: Scope, name: str = "") -> str:
         """Return the canonical name of the agent that sent a metric, event or span of a name."""
         return self._sender((_service(resource), scope.name, name))[0]
 
-    def feeds(self, resource: Resource, scope: Scope, metric: Metric, attributes: Attributes) -> list[Feed]:
+    # -- what it means --------------------------------------------------------
+
+    def feeds(
+        self, resource: Resource, scope: Scope, metric: Metric, attributes: Attributes, now: float = 0.0
+    ) -> list[Feed]:
         """Decide which normalised series a new stream feeds, and by which scale."""
-        agent, dialect = self._sender((_service(resource), scope.name, metric.name))
-        own = self._identity.get(metric.name)
-        rules = (own,) if own else dialect.find("metric", metric.name) if dialect else ()
-        found = (_feed(rule, metric, attributes, agent, resource) for rule in rules)
-        return [feed for feed in found if feed]
+        plan = self._plan("metric", (_service(resource), scope.name, metric.name))
+        if plan.session or plan.rules:
+            attributes = _extended(plan, attributes, Stream(resource, scope, metric))
+            self._session(plan, attributes, resource, now)
+        found = []
+        for rule in plan.rules:
+            feed = _feed(rule, metric, attributes, plan.agent, resource)
+            if feed is not None:
+                found.append(feed)
+                self.matched.add(rule.id)
+        return [*found, *self._priced_feeds(found)] if self._costs and plan.estimates else found
 
-    def events(self, event: Event) -> list[Measurement]:
+    def events(self, event: Event, now: float = 0.0) -> list[Measurement]:
         """Turn a log record into what it adds to normalised series."""
-        sender = (_service(event.resource), event.scope.name, self._event_name(event))
-        agent, rules = self._plan("event", sender)
-        return _measure(rules, event.attributes, agent, event.resource) if rules else []
+        plan = self._plan("event", (_service(event.resource), event.scope.name, self._event_name(event)))
+        if not plan.rules and not plan.session:
+            return []
+        moment = self._moment(plan, event, event.attributes, event.time / 1e9 if event.time else now, now)
+        found = self._measure(plan, plan.rules, moment)
+        if plan.start and moment.session:
+            self.memory.sessions.mark(moment.session, plan.start, moment.time)
+        return found
 
-    def spans(self, span: Span) -> list[Measurement]:
-        """Turn a span into what it adds to normalised series."""
-        agent, rules = self._plan("span", (_service(span.resource), span.scope.name, span.name))
-        return _measure(rules, _span_attributes(span), agent, span.resource) if rules else []
+    def spans(self, span: Span, now: float = 0.0) -> list[Measurement]:
+        """Turn a span, and those that waited for it, into what they add to normalised series."""
+        plan = self._plan("span", (_service(span.resource), span.scope.name, span.name))
+        found = self.due(now) if self.memory.tree.waiting else []
+        if not (plan.rules or plan.roles or plan.session or self._kept):
+            return found
+        moment = self._moment(plan, span, span.attributes, span.end / 1e9 if span.end else now, now)
+        role = _role(plan, moment.attributes)
+        node = self.memory.tree.arrive(span, role, self._keep(span), now)
+        found += self._settle(_Wait(plan, (*plan.rules, *plan.by_role.get(role, ())), moment), node, now)
+        for held in self.memory.tree.children(node):
+            found += self._release(held, now)
+        return found
 
-    def _sender(self, sender: Sender) -> tuple[str, _Dialect | None]:
+    def due(self, now: float) -> list[Measurement]:
+        """Measure the spans that have waited long enough, as far as they can be."""
+        return [each for held in self.memory.tree.due(now) for each in self._release(held, now)]
+
+    def sweep(self, now: float) -> list[Measurement]:
+        """Forget what is old; return what spans add that have waited long enough."""
+        found = self.due(now)
+        self.memory.tree.sweep(now)
+        self.memory.sessions.sweep(now)
+        if self._costs:
+            self._costs.refresh()
+        return found
+
+    # -- items ----------------------------------------------------------------
+
+    def _moment(self, plan: Plan, item: Event | Span, attributes: Attributes, time: float, now: float) -> Moment:
+        attributes = _extended(plan, attributes, item)
+        session = self._session(plan, attributes, item.resource, now)
+        memory = self.memory
+        return Moment(plan.agent, item.resource, attributes, session, time, memory.sessions, memory.counts)
+
+    def _session(self, plan: Plan, attributes: Attributes, resource: Resource, now: float) -> Session | None:
+        """Find the session of an item; its id is given to rules that ask for it, and not kept."""
+        for name in plan.session:
+            found = text(attributes.get(name)) or text(resource.attributes.get(name))
+            if found:
+                if SESSION in plan.names:
+                    attributes[SESSION] = found
+                return self.memory.sessions.touch(plan.agent, found, now, shown=plan.shown)
+        return None
+
+    def _measure(self, plan: Plan, rules: Iterable[Rule], moment: Moment) -> list[Measurement]:
+        found, costs = [], self._costs if plan.estimates else None
+        for rule in rules:
+            measured = rule.measure(moment)
+            if measured is None:
+                continue
+            found.append(measured)
+            self.matched.add(rule.id)
+            if costs is not None and measured.instrument is TOKENS:
+                rate = costs.rate(measured.labels)
+                found.append(Measurement(rate.instrument, rate.labels, measured.value * rate.amount))
+        return found
+
+    def _priced_feeds(self, feeds: Iterable[Feed]) -> list[Feed]:
+        rates = ((feed, self._costs.rate(feed.labels)) for feed in feeds if self._costs and feed.instrument is TOKENS)
+        return [
+            Feed(rate.instrument, rate.labels, feed.scale * rate.amount, feed.part)
+            for feed, rate in rates
+        ]
+
+    # -- spans ----------------------------------------------------------------
+
+    def _settle(self, wait: _Wait, node: Node, now: float) -> list[Measurement]:
+        """Measure a span now, or let it wait for what its rules ask for."""
+        if not wait.rules:
+            return []
+        if node.parent and wait.plan.orphans:
+            parent = self.memory.tree.parent(node)
+            if parent is None:
+                self.memory.tree.wait_for_parent(node, _slim(wait), now)
+                return self.due(now)
+            wait.moment.attributes.update(parent)
+        return self._count(wait, node, now)
+
+    def _count(self, wait: _Wait, node: Node, now: float) -> list[Measurement]:
+        """Measure a span, and let the rules that yield wait for spans inside."""
+        later = tuple(rule for rule in wait.rules if rule.yields)
+        if not later:
+            return self._compare(wait, node, now)
+        self.memory.tree.wait_for_inner(node, _slim(wait._replace(rules=later)), now)
+        rules = tuple(rule for rule in wait.rules if not rule.yields)
+        return [*self._compare(wait._replace(rules=rules), node, now), *self.due(now)]
+
+    def _release(self, held: Held, now: float) -> list[Measurement]:
+        """Measure a span that has waited."""
+        wait: _Wait = held.what
+        if held.inner:
+            return self._compare(wait, held.node, now)
+        wait.moment.attributes.update(self.memory.tree.parent(held.node) or {})
+        return self._count(wait, held.node, now)
+
+    def _compare(self, wait: _Wait, node: Node, now: float) -> list[Measurement]:
+        """Measure a span but for what others have told of the same request or call."""
+        role, tree = node.role or "", self.memory.tree
+        if role not in COMPARED:
+            return self._measure(wait.plan, wait.rules, wait.moment)
+        wait.moment.role, wait.moment.told = role, tree.told(node)
+        found = self._measure(wait.plan, wait.rules, wait.moment)
+        tree.feed(node, (tell(role, each.instrument.name, each.labels) for each in found), now)
+        return found
+
+    def _keep(self, span: Span) -> Attributes | None:
+        """Return what children may ask of a span."""
+        if not self._kept:
+            return None
+        own = {**span.attributes, "@name": span.name}
+        return {PARENT + name: own[name] for name in self._kept if name in own}
+
+    # -- senders and names ----------------------------------------------------
+
+    def _sender(self, sender: Sender) -> tuple[str, Layer | None]:
         known = self._senders.get(sender)
         if known is None:
-            dialect = max(self._dialects, key=lambda each: each.rank(sender), default=None)
-            if dialect is not None and not any(dialect.rank(sender)):
-                dialect = None
-            known = dialect.agent if dialect else self._bounds.agent(sender[0] or "unknown"), dialect
+            known = self._book.sender(sender)
             _remember(self._senders, sender, known)
         return known
 
-    def _plan(self, signal: str, sender: Sender) -> tuple[str, tuple[Rule, ...]]:
+    def _plan(self, signal: str, sender: Sender) -> Plan:
         plan = self._plans[signal].get(sender)
         if plan is None:
-            agent, dialect = self._sender(sender)
-            plan = agent, dialect.find(signal, sender[2]) if dialect else ()
+            plan = self._book.plan(signal, *self._sender(sender), sender[2])
             _remember(self._plans[signal], sender, plan)
         return plan
 
@@ -131,34 +259,11 @@ class Dialects:
         """
         short = text(event.attributes.get("event.name"))
         for full in (event.name, event.body):
-            if type(full) is str and full.startswith(self._prefixes) and _is_name(full) and full.endswith(short):
+            if type(full) is str and full.startswith(self._book.prefixes) and _is_name(full) and full.endswith(short):
                 return full
         if short or event.name:
             return short or event.name
         return event.body if type(event.body) is str and _is_name(event.body) else ""
-
-
-def _compile(file: File, bounds: Bounds) -> _Dialect:
-    prefixes = file.claims.prefixes or ()
-
-    def named(names: Iterable[str]) -> Matcher:
-        return matcher(_bare(name, prefixes) for name in names)
-
-    rules = {
-        "metric": tuple((named(rule.name), metric_rule(rule, bounds)) for rule in file.metrics),
-        "event": tuple((named(rule.name), record_rule(rule, bounds)) for rule in file.events),
-        "span": tuple((named(rule.name), record_rule(rule, bounds)) for rule in file.spans),
-    }
-    scopes, services = matcher(file.claims.scopes or ()), matcher(file.claims.services or ())
-    return _Dialect(file.agent, prefixes, scopes, services, named(file.ignored), rules)
-
-
-def _bare(name: str, prefixes: tuple[str, ...]) -> str:
-    """Return a name without the dialect's prefix: some agents send the same event with and without it."""
-    for prefix in prefixes:
-        if name.startswith(prefix):
-            return name[len(prefix) :]
-    return name
 
 
 def _remember(cache: dict[Sender, _Known], sender: Sender, known: _Known) -> None:
@@ -168,31 +273,30 @@ def _remember(cache: dict[Sender, _Known], sender: Sender, known: _Known) -> Non
 
 
 def _feed(rule: Rule, metric: Metric, attributes: Attributes, agent: str, resource: Resource) -> Feed | None:
-    if not _FITS[rule.instrument.kind](metric):
+    if not rule.fits(metric) or not rule.applies(attributes):
         return None
     labels = rule.labels(attributes, agent, resource)
     scale = rule.scale(metric.unit)
-    return None if labels is None or scale is None else Feed(rule.instrument, labels, scale)
+    return None if labels is None or scale is None else Feed(rule.instrument, labels, scale, rule.part)
 
 
-def _measure(rules: tuple[Rule, ...], attributes: Attributes, agent: str, resource: Resource) -> list[Measurement]:
-    found = []
-    for rule in rules:
-        labels = rule.labels(attributes, agent, resource)
-        if labels is not None and (amount := rule.amount(attributes)) is not None:
-            found.append(Measurement(rule.instrument, labels, amount))
-    return found
+def _extended(plan: Plan, attributes: Attributes, item: Item) -> Attributes:
+    return {**attributes, **{name: derive(item) for name, derive in plan.derived}} if plan.copies else attributes
 
 
-def _span_attributes(span: Span) -> Attributes:
-    """Add what a span says beside its attributes: @name, @kind, @status, @duration (in seconds)."""
-    return {
-        **span.attributes,
-        "@name": span.name,
-        "@kind": _KINDS[span.kind] if 0 <= span.kind < len(_KINDS) else "",
-        "@status": _STATUS.get(span.status, "unset"),
-        "@duration": max(span.end - span.start, 0) / 1e9,
-    }
+def _role(plan: Plan, attributes: Attributes) -> str:
+    """Say what a span is; `none` is as good as nothing."""
+    for role in plan.roles:
+        if all(test(attributes) for test in role.tests):
+            return "" if role.role == "none" else role.role
+    return ""
+
+
+def _slim(wait: _Wait) -> _Wait:
+    """Keep of a waiting span's attributes only what its rules read: never its content."""
+    names = frozenset[str]().union(*(rule.names for rule in wait.rules))
+    kept = {name: value for name, value in wait.moment.attributes.items() if name in names}
+    return wait._replace(moment=replace(wait.moment, attributes=kept))
 
 
 def _service(resource: Resource) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from .check import problems
-from .schema import File
+from .schema import AnyFile, File, Vocabulary
 from .source import Location, Source, Unreadable, read
 
 BUILT_IN = Path(__file__).parent
@@ -28,26 +28,32 @@ class DialectError(ValueError):
         self.problems = tuple(found)
 
 
-def load(paths: Sequence[Path]) -> list[File]:
+def load(paths: Sequence[Path]) -> list[AnyFile]:
     """Read the user's files and the built-in ones that they do not replace, the user's first; raise DialectError."""
     found: list[str] = []
     own = _read_all(paths, found)
-    names = {file.agent for file in own}
-    built_in = [file for file in _read_all([BUILT_IN], found) if file.agent not in names]
+    names = {file.called for file in own}
+    built_in = [file for file in _read_all([BUILT_IN], found) if file.called not in names]
     if found:
         raise DialectError(found)
     return [*own, *built_in]
 
 
-def _read_all(paths: Sequence[Path], found: list[str]) -> list[File]:
-    files: dict[str, tuple[Path, File]] = {}
+def _read_all(paths: Sequence[Path], found: list[str]) -> list[AnyFile]:
+    files: dict[str, tuple[Path, AnyFile]] = {}
+    instruments: dict[str, Path] = {}
     for path in (inner for outer in paths for inner in _expand(outer)):
         file = _read(path, found)
         if file is None:
             continue
-        if file.agent in files:
-            found.append(f"{path}:1: agent: `{file.agent}` is also in {files[file.agent][0]}")
-        files[file.agent] = (path, file)
+        if file.called in files:
+            key = "agent" if isinstance(file, File) else "vocabulary"
+            found.append(f"{path}:1: {key}: `{file.called}` is also in {files[file.called][0]}")
+        files[file.called] = (path, file)
+        for name in file.instruments:
+            if name in instruments:
+                found.append(f"{path}:1: instruments.{name}: is also in {instruments[name]}")
+            instruments[name] = path
     return [file for _, file in files.values()]
 
 
@@ -58,26 +64,31 @@ def _expand(path: Path) -> Iterator[Path]:
         yield path
 
 
-def _read(path: Path, found: list[str]) -> File | None:
+def _read(path: Path, found: list[str]) -> AnyFile | None:
     try:
         source = read(path)
     except Unreadable as error:
         found.append(f"{path}:{error.line}: file: {error}")
         return None
     try:
-        file = File.model_validate(source.data)
+        file = _shape(source.data).model_validate(source.data)
     except ValidationError as error:
-        found.extend(_shape(source, detail) for detail in error.errors(include_url=False))
+        found.extend(_explain(source, detail) for detail in error.errors(include_url=False))
         return None
     wrong = [_say(source, location, message) for location, message in problems(file)]
     found.extend(wrong)
     return None if wrong else file
 
 
-def _shape(source: Source, detail: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails, whose ctx is any
+def _shape(data: Any) -> type[AnyFile]:  # noqa: ANN401 - YAML is any data
+    return Vocabulary if isinstance(data, dict) and "vocabulary" in data else File
+
+
+def _explain(source: Source, detail: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails, whose ctx is any
     return _say(source, detail["loc"], _MESSAGES.get(detail["type"], detail["msg"]))
 
 
 def _say(source: Source, location: Location, message: str) -> str:
+    location = source.find(location)
     rule = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     return f"{source.path}:{source.line(location)}: {rule or 'file'}: {message}"

@@ -1,26 +1,55 @@
 """A rule of a dialect file to functions of attributes.
 
-Rule: compiled once, run for every event: look-ups in dicts, no regular expressions, no
-exceptions for what a peer may send. Everything here takes it that check.py found no problem.
+Rule: compiled once, run for every event and span. Everything here takes it that check.py found no
+problem.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
-from ..catalog import CATALOG, VALUES
-from ..model import Attributes, Instrument, Labels, Resource
+from ..model import Attributes, Instrument, Kind, Labels, Measurement, Metric, Resource
+from ..model import Form as F
 from .bounds import Bounds
-from .lenient import number, text
-from .schema import Condition, Label, MetricRule, RecordRule, Value
+from .labels import First, Read, first, reads
+from .lenient import text
+from .schema import Condition, Label, MetricRule, RecordRule, SpanRule
+from .sessions import Counts, Session, Sessions
+from .traces import Told, tell
 from .units import factor
+from .values import Amount, amount, names, one
 
 Test = Callable[[Attributes], bool]
-Amount = Callable[[Attributes], float | None]
-# Of attributes, the agent's name and the resource: a label's value, "" for no such label, None
-# if the rule does not apply.
-Read = Callable[[Attributes, str, Resource], str | None]
+Tests = tuple[Test, ...]
+
+_DISTRIBUTIONS: Final = (F.HISTOGRAM, F.EXPONENTIAL_HISTOGRAM)
+# What a metric must be to feed a family of a kind with a part of it.
+_FITS: Final[dict[tuple[Kind, str], Callable[[Metric], bool]]] = {
+    (Kind.COUNTER, ""): lambda metric: metric.form is F.SUM and metric.monotonic,
+    (Kind.COUNTER, "count"): lambda metric: metric.form in _DISTRIBUTIONS,
+    (Kind.COUNTER, "sum"): lambda metric: metric.form in _DISTRIBUTIONS,
+    (Kind.GAUGE, ""): lambda metric: metric.form is F.GAUGE or (metric.form is F.SUM and not metric.monotonic),
+    (Kind.GAUGE, "mean"): lambda metric: metric.form in _DISTRIBUTIONS,
+    (Kind.HISTOGRAM, ""): lambda metric: metric.form in _DISTRIBUTIONS,
+}
+PARTS: Final = {kind: tuple(part for known, part in _FITS if known is kind and part) for kind in Kind}
+
+
+@dataclass(slots=True)
+class Moment:
+    """One event or span while it is measured; `time` is its own, in Unix seconds."""
+
+    agent: str
+    resource: Resource
+    attributes: Attributes
+    session: Session | None
+    time: float
+    sessions: Sessions
+    counts: Counts
+    role: str = ""  # of a span
+    told: frozenset[Told] = frozenset()  # what other spans have told of the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +57,27 @@ class Rule:
     """What one entry of a dialect file does.
 
     `amount` is what an event or span adds (None: nothing); a metric's points bring their own
-    numbers, which `unit` and `factor` turn into the instrument's.
+    numbers, which `unit`, `factor` and `part` turn into the instrument's. `names` are the
+    attributes that are read. `finish` replaces the measurement of special families.
     """
 
+    id: str
     instrument: Instrument
-    tests: tuple[Test, ...]
+    names: frozenset[str]
+    tests: Tests
     reads: tuple[tuple[str, Read], ...]
-    amount: Amount
+    amount: Amount = one
     unit: str = ""
     factor: float = 1.0
+    part: str = ""
+    role: str = ""
+    yields: bool = False
+    once: First | None = None
+    repeats: str = ""  # what `once` is about
+    finish: Finish | None = None
 
     def labels(self, attributes: Attributes, agent: str, resource: Resource) -> Labels | None:
         """Return the labels in the catalogue's order, None if the rule does not apply."""
-        for test in self.tests:
-            if not test(attributes):
-                return None
         found = []
         for name, read in self.reads:
             value = read(attributes, agent, resource)
@@ -52,50 +87,101 @@ class Rule:
                 return None
         return tuple(found)
 
+    def applies(self, attributes: Attributes) -> bool:
+        """Tell whether the rule's conditions hold."""
+        for test in self.tests:  # noqa: SIM110 - a generator costs more than the tests
+            if not test(attributes):
+                return False
+        return True
+
+    def measure(self, moment: Moment) -> Measurement | None:
+        """Say what an event or span adds, None if nothing."""
+        attributes = moment.attributes
+        if not self.applies(attributes):
+            return None
+        amount = self.amount(attributes)
+        if amount is None:
+            return None
+        labels = self.labels(attributes, moment.agent, moment.resource)
+        if labels is None or (moment.told and tell(moment.role, self.instrument.name, labels) in moment.told):
+            return None
+        if self.once is not None and self._is_repeated(self.once(attributes), moment):
+            return None
+        if self.finish is not None:
+            return self.finish(self, labels, moment)
+        if amount < 0:
+            moment.counts["agent_exporter.clamped.values", (("agent", moment.agent),)] += 1
+            amount = 0.0
+        return Measurement(self.instrument, labels, amount)
+
+    def _is_repeated(self, value: str, moment: Moment) -> bool:
+        session = moment.session.key if moment.session else 0
+        return bool(value) and not moment.sessions.is_first(self.repeats, moment.agent, session, value)
+
+    def fits(self, metric: Metric) -> bool:
+        """Tell whether a metric's numbers are of the kind that the instrument takes."""
+        return _FITS[self.instrument.kind, self.part](metric)
+
     def scale(self, unit: str) -> float | None:
         """Return the factor for a metric in a unit, None if the unit does not fit the instrument."""
+        if self.part == "count":
+            return self.factor
         own = factor(unit, self.instrument.unit)
         if own is None and (self.unit or not unit):
             own = factor(self.unit or self.instrument.unit, self.instrument.unit)
         return None if own is None else own * self.factor
 
 
-def metric_rule(rule: MetricRule, bounds: Bounds) -> Rule:
+Finish = Callable[[Rule, Labels, Moment], Measurement | None]
+
+
+def metric_rule(id_: str, rule: MetricRule, instrument: Instrument, bounds: Bounds) -> Rule:
     """Compile a rule for metrics."""
-    instrument = CATALOG[rule.to]
     return Rule(
-        instrument, _tests(rule.where), _reads(instrument, rule.labels, bounds), _one, rule.unit or "", rule.factor
+        id_,
+        instrument,
+        frozenset((*rule.where, *_label_names(rule.labels))),
+        tests(rule.where),
+        reads(instrument, rule.labels, bounds),
+        unit=rule.unit or "",
+        factor=rule.factor,
+        part=rule.part,
     )
 
 
-def record_rule(rule: RecordRule, bounds: Bounds) -> Rule:
+def record_rule(id_: str, rule: RecordRule, instrument: Instrument, bounds: Bounds) -> Rule:
     """Compile a rule for events or spans."""
-    instrument = CATALOG[rule.to]
-    amount = _amount(rule.value, instrument) if rule.value else _one
-    return Rule(instrument, _tests(rule.where), _reads(instrument, rule.labels, bounds), amount)
+    own = rule if isinstance(rule, SpanRule) else None
+    read = (*rule.where, *rule.failed, *_label_names(rule.labels), *names(rule.value), *(rule.once or ()))
+    kind = rule.labels.get("type")
+    return Rule(
+        id_,
+        instrument,
+        frozenset(read),
+        tests(rule.where),
+        reads(instrument, rule.labels, bounds),
+        amount(rule.value, instrument),
+        role=(own and own.role) or "",
+        yields=bool(own and own.yields),
+        once=first(rule.once) if rule.once else None,
+        repeats=f"{rule.to} {kind.is_ if kind else ''}",
+        finish=_finish(rule, instrument),
+    )
 
 
 def identity_rule(instrument: Instrument, bounds: Bounds) -> Rule:
     """Compile the rule of a metric that has a catalogue name already: its attributes are the labels."""
     labels = {name: Label.model_validate({"from": name}) for name in instrument.labels}
-    return Rule(instrument, (), _reads(instrument, labels, bounds), _one)
+    return Rule("", instrument, frozenset(labels), (), reads(instrument, labels, bounds))
 
 
-def instance(resource: Resource) -> str:
-    """Return what tells processes of an agent apart: `service.instance.id`, else host name and pid."""
-    found = resource.attributes
-    if own := text(found.get("service.instance.id")):
-        return own
-    parts = (text(found.get("host.name")), text(found.get("process.pid")))
-    return ":".join(part for part in parts if part)
-
-
-def _one(_attributes: Attributes) -> float:
-    return 1.0
-
-
-def _tests(where: Mapping[str, Condition]) -> tuple[Test, ...]:
+def tests(where: Mapping[str, Condition]) -> Tests:
+    """Compile conditions."""
     return tuple(_test(name, condition) for name, condition in where.items())
+
+
+def _label_names(labels: Mapping[str, Label]) -> tuple[str, ...]:
+    return tuple(name for label in labels.values() for name in label.from_ or ())
 
 
 def _test(name: str, condition: Condition) -> Test:
@@ -112,109 +198,39 @@ def _test(name: str, condition: Condition) -> Test:
     return test
 
 
-def _reads(instrument: Instrument, labels: Mapping[str, Label], bounds: Bounds) -> tuple[tuple[str, Read], ...]:
-    return tuple(
-        (name, read)
-        for name in instrument.labels
-        if (read := _read(instrument, name, labels.get(name), bounds)) is not None
-    )
+# -- families that need to know what was before --------------------------------
 
 
-def _read(instrument: Instrument, name: str, label: Label | None, bounds: Bounds) -> Read | None:
-    if name == "agent":
-        return _agent(bounds) if label else lambda _attributes, agent, _resource: agent
-    if name == "agent_instance":
-        return _instance(label, bounds)
-    if label is None:
+def _finish(rule: RecordRule, instrument: Instrument) -> Finish | None:
+    if instrument.name == "agent.tool.transitions":
+        return _transition
+    if rule.failed:
+        return _failures(tests(rule.failed))
+    if since := next((value.since for value in rule.value if value.since), None):
+        return _since(since)
+    return None
+
+
+def _transition(rule: Rule, labels: Labels, moment: Moment) -> Measurement | None:
+    """Say which tool came before this one in its session."""
+    found, session = dict(labels), moment.session
+    if session is None or "to" not in found:
         return None
-    if label.is_:
-        word = label.is_
-        return lambda _attributes, _agent, _resource: word
-    return _mapped(label) if label.map else _bounded(instrument, name, label, bounds)
+    before, session.tool = session.tool, found["to"]
+    return Measurement(rule.instrument, (*labels[:-1], ("from", before), labels[-1]), 1.0) if before else None
 
 
-def _agent(bounds: Bounds) -> Read:
-    def read(attributes: Attributes, agent: str, _resource: Resource) -> str:
-        own = text(attributes.get("agent"))
-        return bounds.agent(own) if own else agent
+def _failures(failed: Tests) -> Finish:
+    def finish(rule: Rule, labels: Labels, moment: Moment) -> Measurement:
+        lost = all(test(moment.attributes) for test in failed)
+        return Measurement(rule.instrument, labels, moment.sessions.fail(labels, failed=lost))
 
-    return read
-
-
-def _instance(label: Label | None, bounds: Bounds) -> Read:
-    first = _first(label.from_ if label and label.from_ else ())
-    return lambda attributes, agent, resource: bounds.fold(
-        agent, "agent_instance", first(attributes) or instance(resource)
-    )
+    return finish
 
 
-def _mapped(label: Label) -> Read:
-    first, default = _first(label.from_ or ()), label.default
-    table = dict(label.map or {})
-    # The longest prefix is the most precise; `*` alone, the last, takes what is left.
-    prefixes = sorted(((key[:-1], table.pop(key)) for key in tuple(table) if key.endswith("*")), key=_longest)
+def _since(name: str) -> Finish:
+    def finish(rule: Rule, labels: Labels, moment: Moment) -> Measurement | None:
+        start = moment.session.marks.pop(name, None) if moment.session else None
+        return None if start is None else Measurement(rule.instrument, labels, max(moment.time - start, 0.0))
 
-    def read(attributes: Attributes, _agent: str, _resource: Resource) -> str | None:
-        value = first(attributes)
-        if (found := table.get(value)) is not None:
-            return found
-        if value:
-            for prefix, found in prefixes:
-                if value.startswith(prefix):
-                    return found
-        return default
-
-    return read
-
-
-def _longest(entry: tuple[str, str]) -> int:
-    return -len(entry[0])
-
-
-def _bounded(instrument: Instrument, name: str, label: Label, bounds: Bounds) -> Read:
-    first, default = _first(label.from_ or ()), label.default or ""
-    if allowed := frozenset(VALUES.get((instrument.name, name), ())):
-
-        def choose(attributes: Attributes, _agent: str, _resource: Resource) -> str:
-            value = first(attributes)
-            return bounds.choose(name, value, allowed) if value else default
-
-        return choose
-
-    def fold(attributes: Attributes, agent: str, _resource: Resource) -> str:
-        value = first(attributes)
-        return bounds.fold(agent, name, value) if value else default
-
-    return fold
-
-
-def _first(names: tuple[str, ...]) -> Callable[[Attributes], str]:
-    def first(attributes: Attributes) -> str:
-        for name in names:
-            value = attributes.get(name)
-            if value is not None and (found := value if type(value) is str else text(value)):
-                return found
-        return ""
-
-    return first
-
-
-def _amount(value: Value, instrument: Instrument) -> Amount:
-    names, minus = value.from_, value.minus
-    scale = factor(value.unit or instrument.unit, instrument.unit) or 1.0
-
-    def whole(attributes: Attributes) -> float | None:
-        for name in names:
-            if (found := number(attributes.get(name))) is not None:
-                return found * scale if found >= 0 else None
-        return None
-
-    def rest(attributes: Attributes) -> float | None:
-        found = whole(attributes)
-        if found is None:
-            return None
-        parts = sum(number(attributes.get(name)) or 0.0 for name in minus) * scale
-        # Parts that exceed the whole are the sender's mistake: 0 is the nearest truth.
-        return max(found - parts, 0.0)
-
-    return rest if minus else whole
+    return finish

@@ -58,40 +58,99 @@ class Condition(_Shape):
 
 
 class Label(_Shape):
-    """Where a label's value comes from: a word, or the first attribute that is there, maybe through a table."""
+    """Where a label's value comes from: a word, or the first attribute that is there, maybe through a table.
+
+    `strip` are beginnings that are taken off the attribute's value first.
+    """
 
     is_: Text | None = Field(None, alias="is")
     from_: Texts | None = Field(None, alias="from")
+    strip: Texts | None = None
     map: dict[str, Text] | None = None
     default: Text | None = None
 
 
 class Value(_Shape):
-    """A number to add or observe: the first attribute that is there, less some others, in a unit."""
+    """A number to add or observe: the first attribute that is there, less some others, in a unit.
 
-    from_: Texts = Field(alias="from")
-    minus: Texts = Field((), validate_default=False)
+    Each entry of `minus` is one thing to take off, maybe with several spellings. `since` is the time
+    that went by since the newest event of that name in the same session.
+    """
+
+    from_: Texts | None = Field(None, alias="from")
+    minus: Annotated[tuple[Texts, ...], BeforeValidator(_several)] = ()
     unit: Text | None = None
+    since: Text | None = None
+
+
+Conditions = dict[str, Annotated[Condition, BeforeValidator(_condition)]]
+Labels = dict[str, Annotated[Label, BeforeValidator(_label)]]
+Values = Annotated[tuple[Annotated[Value, BeforeValidator(_label)], ...], BeforeValidator(_several)]
+Usage = Literal["inclusive", "exclusive", "separate_reasoning"]
+RoleName = Literal["model", "tool", "agent", "turn", "none"]
 
 
 class _Rule(_Shape):
-    name: Texts
     to: Text
-    where: dict[str, Annotated[Condition, BeforeValidator(_condition)]] = {}
-    labels: dict[str, Annotated[Label, BeforeValidator(_label)]] = {}
+    where: Conditions = {}
+    labels: Labels = {}
 
 
 class MetricRule(_Rule):
     """A metric feeds a family: its unit is the metric's own, `unit` only if that says nothing."""
 
+    name: Texts
     unit: Text | None = None
     factor: float = Field(1.0, allow_inf_nan=False)
+    part: Literal["", "count", "sum", "mean"] = ""
 
 
 class RecordRule(_Rule):
-    """An event or span adds to a family: 1, or `value`."""
+    """An event or span adds to a family: 1, or the first `value` that is there.
 
-    value: Annotated[Value, BeforeValidator(_label)] | None = None
+    `usage` stands for the rules of all token types (usage.py), `failed` says what a failure is,
+    `once` which attribute tells repetitions.
+    """
+
+    to: Text = ""
+    name: Texts | None = None
+    value: Values = ()
+    usage: Usage | None = None
+    failed: Conditions = {}
+    once: Texts | None = None
+
+
+class SpanRule(RecordRule):
+    """A rule for the spans of a name or a role; `yields` lets it wait for spans inside."""
+
+    role: RoleName | None = None
+    yields: bool = False
+
+
+class Role(_Shape):
+    """What a span is."""
+
+    role: RoleName
+    name: Texts | None = None
+    where: Conditions = {}
+
+
+class Custom(_Shape):
+    """An instrument of the user's own; `agent` is always among its labels."""
+
+    kind: Literal["counter", "gauge", "histogram"]
+    unit: str
+    help: Text
+    labels: Annotated[tuple[Text, ...], BeforeValidator(_several)] = ()
+    bounds: tuple[float, ...] = ()
+
+
+class Process(_Shape):
+    """How a process of the agent is known: all that is given must hold."""
+
+    name: Texts | None = None
+    command: Text | None = None
+    role: Text = "main"
 
 
 class Merge(_Shape):
@@ -120,15 +179,43 @@ class Setup(_Shape):
 Authority = Literal["metric", "event", "span", "none"]
 
 
-class File(_Shape):
-    """One dialect file."""
-
-    agent: Text
+class _File(_Shape):
     title: Text | None = None
-    claims: Claims
     authority: dict[str, Authority] = {}
+    session: Texts | None = None
+    instruments: dict[str, Custom] = {}
     metrics: tuple[MetricRule, ...] = ()
     events: tuple[RecordRule, ...] = ()
-    spans: tuple[RecordRule, ...] = ()
+    roles: tuple[Role, ...] = ()
+    spans: tuple[SpanRule, ...] = ()
     ignored: dict[str, Text] = {}
+
+
+class File(_File):
+    """A file for one agent, or (agent "@service") for all that are written with one framework."""
+
+    agent: Text
+    dialect: Text | None = None
+    claims: Claims
+    processes: tuple[Process, ...] = ()
     setup: Setup | None = None
+
+    @property
+    def called(self) -> str:
+        """Return the name by which a file replaces another."""
+        return self.dialect or self.agent
+
+
+class Vocabulary(_File):
+    """A file for words that any sender may use; lower ranks are asked first."""
+
+    vocabulary: Text
+    rank: int
+
+    @property
+    def called(self) -> str:
+        """Return the name by which a file replaces another."""
+        return self.vocabulary
+
+
+AnyFile = File | Vocabulary

@@ -40,6 +40,14 @@ class Source:
                 return line
         return 1
 
+    def find(self, location: Location) -> Location:
+        """Return a location as the file has it: where one thing may stand for a list, without the index."""
+        found: Location = ()
+        for part in location:
+            if isinstance(part, str) or (*found, part) in self.lines:
+                found = (*found, part)
+        return found
+
 
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own way to say it

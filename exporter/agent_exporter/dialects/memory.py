@@ -1,0 +1,22 @@
+"""All that the dialects remember, to be handed on when their files are read again.
+
+Rule: holds the bounded tables of this room together, and the counts of what did not fit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from .bounds import Bounds
+from .sessions import Counts, Sessions
+from .traces import Tree
+
+
+class Memory:
+    """Label values, sessions and spans seen; `counts` by instrument of the catalogue and labels."""
+
+    def __init__(self) -> None:
+        self.counts: Counts = Counter()
+        self.bounds = Bounds()
+        self.sessions = Sessions(self.counts)
+        self.tree = Tree(self.counts)
