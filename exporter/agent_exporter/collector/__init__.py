@@ -22,6 +22,7 @@ from ..expose.names import Strategy
 from ..expose.page import Status
 from ..expose.render import Renderer
 from ..model import Answer, Family, Signal
+from ..prices import Price, Prices
 from ..receive import grpc, http
 from ..sample import Reading, Sampler
 from . import telemetry
@@ -46,7 +47,7 @@ class Collector:
     def __init__(self, config: Config, reload: Callable[[], Config]) -> None:
         self.config = config
         self._read = reload
-        self.ingest = Ingest(config, Dialects.load(config.dialects.paths))
+        self.ingest = Ingest(config, Dialects.load(config.dialects.paths, prices=_prices(config)))
         self.started = self.ingest.clock() / 1e9
         self.renderer = Renderer(created=config.metrics.created)
         self.sampler = Sampler(__version__, self.readings, self.ingest.own)
@@ -111,7 +112,8 @@ class Collector:
         """Follow a changed configuration and changed dialects, or keep both; raises ValueError, which says why."""
         try:
             config = self._read()
-            dialects = Dialects.load(config.dialects.paths)
+            memory = self.ingest.policy.dialects.memory
+            dialects = Dialects.load(config.dialects.paths, prices=_prices(config), memory=memory)
         except (ConfigError, DialectError, OSError) as error:
             self.ingest.count("agent_exporter.config.reloads", result="failure")
             log.error("reload failed, the old configuration stays", extra={"error": str(error)})  # noqa: TRY400
@@ -187,6 +189,10 @@ class Collector:
             ),
             frozenset(self.config.otlp.cors_origins),
         )
+
+
+def _prices(config: Config) -> Prices:
+    return Prices([Price(**each.model_dump()) for each in config.prices.models])
 
 
 def _at(config: Config, key: str) -> object:

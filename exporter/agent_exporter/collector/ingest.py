@@ -28,6 +28,7 @@ from .targets import Targets
 
 log = logging.getLogger("agent_exporter")
 Intakes = dict[Header, Intake]
+Measure = Callable[[bytes, Resource, Scope, float], list[Measurement]]  # the time in Unix seconds
 
 # Notes that are counters of their own; the others are points that had no effect.
 _COUNTERS = {"gap": "agent_exporter.gaps", "reset": "agent_exporter.resets"}
@@ -103,20 +104,18 @@ class Ingest:
     # -- logs and traces --------------------------------------------------
 
     def _logs(self, body: bytes) -> Answer:
-        def measure(raw: bytes, resource: Resource, scope: Scope) -> list[Measurement]:
-            return self.policy.dialects.events(records.event(raw, resource, scope))
+        def measure(raw: bytes, resource: Resource, scope: Scope, now: float) -> list[Measurement]:
+            return self.policy.dialects.events(records.event(raw, resource, scope), now)
 
         return self._items(Signal.LOGS, body, measure)
 
     def _traces(self, body: bytes) -> Answer:
-        def measure(raw: bytes, resource: Resource, scope: Scope) -> list[Measurement]:
-            return self.policy.dialects.spans(records.span(raw, resource, scope))
+        def measure(raw: bytes, resource: Resource, scope: Scope, now: float) -> list[Measurement]:
+            return self.policy.dialects.spans(records.span(raw, resource, scope), now)
 
         return self._items(Signal.TRACES, body, measure)
 
-    def _items(
-        self, signal: Signal, body: bytes, measure: Callable[[bytes, Resource, Scope], list[Measurement]]
-    ) -> Answer:
+    def _items(self, signal: Signal, body: bytes, measure: Measure) -> Answer:
         """Measure every record or span of a request that is not a repeated one."""
         answer, now, repeated = Answer(), self.clock(), self._repeated(body)
         for origin, raws in wire.items(signal, body):
@@ -135,22 +134,25 @@ class Ingest:
         signal: Signal,
         meter: Meter,
         raws: Sequence[bytes],
-        measure: Callable[[bytes, Resource, Scope], list[Measurement]],
+        measure: Measure,
         answer: Answer,
     ) -> None:
         now, unmapped = self.clock() / 1e9, 0
         for raw in raws:
             try:
-                measurements = measure(raw, meter.client.resource, meter.scope)
+                measurements = measure(raw, meter.client.resource, meter.scope, now)
             except Invalid as error:
                 answer.rejections.append(_refuse(error, "", 1))
                 continue
             answer.accepted += 1
             unmapped += not measurements
-            for measurement in measurements:
-                self.policy.normalised.record(measurement, now)
+            self._record(measurements, now)
         if unmapped:
             self.ledger.count("agent_exporter.unmapped.items", unmapped, agent=meter.agent, signal=signal)
+
+    def _record(self, measurements: Iterable[Measurement], now: float) -> None:
+        for measurement in measurements:
+            self.policy.normalised.record(measurement, now)
 
     def _repeated(self, body: bytes) -> bool:
         """Tell whether this very payload was taken before: a client's retry of what we answered too late.
@@ -199,6 +201,8 @@ class Ingest:
     def snapshot(self) -> list[Family]:
         """Copy all families as they are now."""
         with self.lock:
+            now = self.clock() / 1e9
+            self._record(self.policy.dialects.due(now), now)
             for intake in self._intakes():
                 histograms.fold_all(intake.streams)
             return self.policy.families.snapshot()
@@ -214,6 +218,8 @@ class Ingest:
             forgotten = sum(intake.sweep(after[0], after[2]) for intake in self._intakes())
             hidden = self.policy.families.sweep(after[1], after[2])
             self.policy.normalised.unlearn()
+            now = self.clock() / 1e9
+            self._record(self.policy.dialects.sweep(now), now)
             self._leave()
             for kind, count in (("stream", forgotten), ("series", hidden)):
                 self.ledger.count("agent_exporter.expired", count, kind=kind)

@@ -162,10 +162,16 @@ class Intake:
         created = (point.start or self.now) / 1e9
         if self.family is not None:
             self._pass_through(self.family, row, point, created)
-        for feed in self.policy.feeds(self.meter.client.resource, self.meter.scope, self.metric, point.attributes):
-            if (feed.instrument.kind is Kind.HISTOGRAM) is (self.metric.form in _EXEMPLIFIED):
+        client, scope = self.meter.client, self.meter.scope
+        for feed in self.policy.feeds(client.resource, scope, self.metric, point.attributes, self.now / 1e9):
+            if self._fits(feed, point):
                 table, series = self.policy.normalised.row(feed.instrument, feed.labels, created)
                 self._feed(row, table, series, feed, point.bounds)
+
+    def _fits(self, feed: Feed, point: Point) -> bool:
+        if feed.part:
+            return feed.part == "count" or point.summed
+        return (feed.instrument.kind is Kind.HISTOGRAM) is (self.metric.form in _EXEMPLIFIED)
 
     def _pass_through(self, family: Series, row: int, point: Point, created: float) -> None:
         kept = self.policy.keep(point.attributes)
@@ -189,12 +195,12 @@ class Intake:
         return RESERVED.get(self.kind, frozenset()) | {name for name, _ in self.meter.labels}
 
     def _feed(self, row: int, table: Rows, series: int, feed: Feed | None, bounds: tuple[float, ...]) -> None:
-        scale = feed.scale if feed is not None else 1.0
+        scale, part = (feed.scale, feed.part) if feed is not None else (1.0, "")
         projection = None
-        if self.metric.form in _EXEMPLIFIED:
+        if self.metric.form in _EXEMPLIFIED and not part:
             source = bounds if scale == 1.0 else tuple(round(bound * scale, 12) for bound in bounds)
             projection = histograms.project(source, table.bounds)
-        self.streams.feed(row, table, series * table.width, scale, projection)
+        self.streams.feed(row, table, series * table.width, scale, projection, part)
 
     def _exemplify(self, row: int, point: Point) -> None:
         """Attach the newest exemplar of each counter or bucket (T18 to T20)."""
@@ -203,7 +209,7 @@ class Intake:
         for sample in sorted(point.exemplars, key=lambda each: each.time):
             text = self.policy.sampled(sample.attributes)
             for sink in self.streams.sinks:
-                if sink.cells[row] != SPARE:
+                if sink.cells[row] != SPARE and not sink.part:
                     value = sample.value * sink.scale
                     cell = sink.cells[row] + histograms.bucket(sink.table.bounds, value, sink.table.width)
                     sink.table.exemplars[cell] = Exemplar(text, value, sample.time / 1e9)

@@ -6,15 +6,18 @@ and spans measure. Streams that feed the same families add by themselves (`intak
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 
 from ..catalog import CATALOG
 from ..expose.labels import block
 from ..expose.names import Strategy, metric_name
 from ..model import Instrument, Kind, Labels, Measurement
-from ..store.families import Families, Rows, Series
+from ..store.families import Conflict, Families, Rows, Series
 from ..store.histograms import observe
 from .ledger import Ledger
+
+log = logging.getLogger("agent_exporter")
 
 OVERFLOW: Labels = (("otel_metric_overflow", "true"),)  # the SDK's name for what is over a limit
 
@@ -47,20 +50,30 @@ class Normalised:
         self._ledger = ledger
         self._series: dict[str, Series] = {}
         self._places: dict[tuple[str, Labels], tuple[Rows, int]] = {}
-        for instrument in CATALOG.values():
-            self._family(instrument)
+        self.define(CATALOG)
 
-    def _family(self, instrument: Instrument) -> Series:
-        family = self._series.get(instrument.name)
-        if family is None:
-            name = metric_name(instrument.name, instrument.unit, instrument.kind, self._strategy)
-            family = self._families.open(name.sample, instrument.kind, name.unit, instrument.help, reserved=True)
-            self._series[instrument.name] = family
-        return family
+    def define(self, instruments: Mapping[str, Instrument]) -> None:
+        """Claim the names of instruments; one whose name is taken is kept, but not shown."""
+        for instrument in instruments.values():
+            family = self._series.get(instrument.name)
+            if family is None or family.kind is not instrument.kind:
+                self._series[instrument.name] = self._open(instrument)
+
+    def _open(self, instrument: Instrument) -> Series:
+        name = metric_name(instrument.name, instrument.unit, instrument.kind, self._strategy)
+        taken = f"{name.sample} is another metric's name already"
+        try:
+            if name.sample not in self._families.by_name:
+                return self._families.open(name.sample, instrument.kind, name.unit, instrument.help, reserved=True)
+        except Conflict as error:
+            taken = str(error)
+        log.error("a metric of a dialect file is not shown", extra={"metric": instrument.name, "error": taken})
+        limit = self._families.limit
+        return Series(name.sample, instrument.kind, name.unit, instrument.help, limit=limit, reserved=True)
 
     def row(self, instrument: Instrument, labels: Labels, created: float) -> tuple[Rows, int]:
         """Find or open the series of a label set, its siblings with it."""
-        family = self._family(instrument)
+        family = self._series[instrument.name]
         text = block(labels)
         if family.find(text) is None:
             if family.full:

@@ -42,7 +42,8 @@ class Policy:
     def adopt(self, config: Config, dialects: Dialects) -> None:
         """Follow a new configuration; what is bound at start (addresses, strategy) stays."""
         self.config, self.dialects = config, dialects
-        self.feeds: Callable[[Resource, Scope, Metric, Attributes], list[Feed]] = dialects.feeds
+        self.feeds: Callable[[Resource, Scope, Metric, Attributes, float], list[Feed]] = dialects.feeds
+        self.normalised.define(dialects.instruments)
         passed = config.metrics.pass_through
         self._included, self._excluded = _globs(passed.include), _globs(passed.exclude)
         drops = DROP_ATTRIBUTES if config.metrics.drop_attributes is None else config.metrics.drop_attributes

@@ -25,11 +25,15 @@ def _counts(ingest: Ingest) -> Iterator[Reading]:
         yield Reading(name, labels, count)
     for label, count in ingest.policy.dialects.folded.items():
         yield Reading("agent_exporter.folded.labels", (("label", label),), count)
+    for (name, labels), count in ingest.policy.dialects.memory.counts.items():
+        yield Reading(name, labels, count)
 
 
 def _gauges(ingest: Ingest) -> Iterator[Reading]:
     for (agent, signal), when in ingest.ledger.last_seen().items():
         yield Reading("agent.source.last_seen", (("agent", agent), ("signal", signal)), when)
+    for agent, count in ingest.policy.dialects.active(ingest.clock() / 1e9).items():
+        yield Reading("agent.sessions.active", (("agent", agent),), count)
     yield Reading("agent_exporter.streams", (), ingest.policy.streams)
     yield Reading("agent_exporter.series", (), ingest.policy.families.count())
 

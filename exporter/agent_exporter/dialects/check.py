@@ -84,7 +84,8 @@ def _instrument(name: str, own: Custom) -> Iterator[Problem]:
         yield (*where, "bounds"), "must be finite numbers that ascend"
     for position, label in enumerate(own.labels):
         if not _LABEL.fullmatch(label) or label.startswith("__") or label in _LE:
-            yield (*where, "labels", position), f"`{label}` cannot be a label: letters, digits and _, but no {', '.join(_LE)}"
+            allowed = f"letters, digits and _, but no {', '.join(_LE)}"
+            yield (*where, "labels", position), f"`{label}` cannot be a label: {allowed}"
         elif never_label(label):
             yield (*where, "labels", position), _private(label)
 

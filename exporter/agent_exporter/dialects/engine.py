@@ -16,7 +16,6 @@ from ..model import Attributes, Event, Feed, Instrument, Measurement, Metric, Re
 from .costs import TOKENS, Costs, Prices
 from .derived import PARENT, SESSION, Item, Stream
 from .files import load
-from .labels import first
 from .lenient import text
 from .memory import Memory
 from .plans import Book, Layer, Plan, Sender
@@ -43,9 +42,7 @@ class _Wait(NamedTuple):
 class Dialects:
     """The compiled dialects of all agents that are known."""
 
-    def __init__(
-        self, files: Sequence[AnyFile], *, prices: Prices | None = None, memory: Memory | None = None
-    ) -> None:
+    def __init__(self, files: Sequence[AnyFile], *, prices: Prices | None = None, memory: Memory | None = None) -> None:
         self.files = tuple(files)
         self.memory = memory or Memory()
         self.matched: set[str] = set()
@@ -62,9 +59,7 @@ class Dialects:
         self._kept = self._book.parents
 
     @classmethod
-    def load(
-        cls, paths: Sequence[Path] = (), *, prices: Prices | None = None, memory: Memory | None = None
-    ) -> Self:
+    def load(cls, paths: Sequence[Path] = (), *, prices: Prices | None = None, memory: Memory | None = None) -> Self:
         """Load the built-in dialects and the user's files or folders; raise DialectError."""
         return cls(load(paths), prices=prices, memory=memory)
 
@@ -182,10 +177,7 @@ class Dialects:
 
     def _priced_feeds(self, feeds: Iterable[Feed]) -> list[Feed]:
         rates = ((feed, self._costs.rate(feed.labels)) for feed in feeds if self._costs and feed.instrument is TOKENS)
-        return [
-            Feed(rate.instrument, rate.labels, feed.scale * rate.amount, feed.part)
-            for feed, rate in rates
-        ]
+        return [Feed(rate.instrument, rate.labels, feed.scale * rate.amount, feed.part) for feed, rate in rates]
 
     # -- spans ----------------------------------------------------------------
 

@@ -127,13 +127,15 @@ class Book:
         authority: dict[str, str] = {}
         for layer in reversed(layers):
             authority.update(layer.authority)
-        own = self._identity.get(name) if signal == "metric" else None
-        if own is not None:
-            rules, roles, by_role = [own], [], {}
-        elif signal == "span":
+        rules: list[Rule] = []
+        roles: list[RoleTest] = []
+        by_role: dict[str, tuple[Rule, ...]] = {}
+        if signal == "span":
             rules, roles, by_role = _spans(layers, dialect, name, authority)
+        elif signal == "metric" and name in self._identity:
+            rules = [self._identity[name]]
         else:
-            rules, roles, by_role = _first(layers, signal, name, authority), [], {}
+            rules = _first(layers, signal, name, authority)
         session = next((layer.session for layer in layers if layer.session), ())
         used = [*rules, *(rule for each in by_role.values() for rule in each)]
         names = frozenset[str]().union(*(rule.names for rule in used), *(role.names for role in roles))
@@ -267,4 +269,3 @@ def _spans(
             by_role[role] = (*before, *new)
         rules += [rule for rule in found if not rule.role and rule.instrument.name not in taken]
     return rules, roles, by_role
-

@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ..model import Attributes, Instrument, Kind, Labels, Measurement, Metric, Resource
-from ..model import Form as F
+from ..model import Attributes, Form, Instrument, Kind, Labels, Measurement, Metric, Resource
 from .bounds import Bounds
 from .labels import First, Read, first, reads
 from .lenient import text
@@ -24,13 +23,13 @@ from .values import Amount, amount, names, one
 Test = Callable[[Attributes], bool]
 Tests = tuple[Test, ...]
 
-_DISTRIBUTIONS: Final = (F.HISTOGRAM, F.EXPONENTIAL_HISTOGRAM)
+_DISTRIBUTIONS: Final = (Form.HISTOGRAM, Form.EXPONENTIAL_HISTOGRAM)
 # What a metric must be to feed a family of a kind with a part of it.
 _FITS: Final[dict[tuple[Kind, str], Callable[[Metric], bool]]] = {
-    (Kind.COUNTER, ""): lambda metric: metric.form is F.SUM and metric.monotonic,
+    (Kind.COUNTER, ""): lambda metric: metric.form is Form.SUM and metric.monotonic,
     (Kind.COUNTER, "count"): lambda metric: metric.form in _DISTRIBUTIONS,
     (Kind.COUNTER, "sum"): lambda metric: metric.form in _DISTRIBUTIONS,
-    (Kind.GAUGE, ""): lambda metric: metric.form is F.GAUGE or (metric.form is F.SUM and not metric.monotonic),
+    (Kind.GAUGE, ""): lambda metric: metric.form is Form.GAUGE or (metric.form is Form.SUM and not metric.monotonic),
     (Kind.GAUGE, "mean"): lambda metric: metric.form in _DISTRIBUTIONS,
     (Kind.HISTOGRAM, ""): lambda metric: metric.form in _DISTRIBUTIONS,
 }

@@ -11,9 +11,10 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
+from math import isfinite
 from operator import add as plus
 from operator import sub as minus
-from typing import Any
+from typing import Any, Final
 
 from ..model import Form, Temporality
 from .families import SPARE
@@ -103,9 +104,32 @@ def fold(streams: Streams, row: int) -> None:
             total, counts = total - base[0], list(map(minus, counts, base[1]))
     for sink in streams.sinks:
         cell = sink.cells[row]
-        if cell != SPARE:
+        if cell == SPARE:
+            continue
+        if sink.part:
+            _PARTS[sink.part](sink.table.values, cell, total, sum(counts), sink.scale)
+        else:
             added = _vector(total * sink.scale, counts, sink.projection, len(sink.table.bounds))
             accrue(sink.table.values, cell, added)
+
+
+def _count(values: array[float], cell: int, _total: float, count: int, scale: float) -> None:
+    values[cell] += count * scale
+
+
+def _sum(values: array[float], cell: int, total: float, _count: int, scale: float) -> None:
+    if isfinite(total):
+        values[cell] += total * scale
+
+
+def _mean(values: array[float], cell: int, total: float, count: int, scale: float) -> None:
+    """Set a gauge to the mean of what came since somebody looked last; no news leaves it as it was."""
+    if count > 0:
+        values[cell] = total / count * scale
+
+
+# What of a histogram feeds a number.
+_PARTS: Final = {"count": _count, "sum": _sum, "mean": _mean}
 
 
 def _vector(total: float, counts: Sequence[int], projection: tuple[int, ...] | None, size: int) -> list[float]:

@@ -38,12 +38,14 @@ class Notes(dict[str, int]):
 class Sink:
     """Where a metric's streams add to one table; cell 0 stands for «nowhere».
 
-    `projection` gives, for each bucket of the source, the target's bucket (None: the same bounds).
+    `projection` gives, for each bucket of the source, the target's bucket (None: the same bounds);
+    `part` says what of a histogram feeds a number (see `model.Feed`).
     """
 
     table: Rows
     scale: float = 1.0
     projection: tuple[int, ...] | None = None
+    part: str = ""
     cells: array[int] = field(default_factory=lambda: array("I"))
 
 
@@ -83,18 +85,21 @@ class Streams:
         self.rows[identity] = row
         return row
 
-    def feed(self, row: int, table: Rows, cell: int, scale: float, projection: tuple[int, ...] | None) -> None:
+    def feed(
+        self, row: int, table: Rows, cell: int, scale: float, projection: tuple[int, ...] | None, part: str = ""
+    ) -> None:
         """Let a stream add to a series from now on; `cell` is the first of the series."""
         for sink in self.sinks:
             if (
                 sink.table is table
                 and sink.scale == scale
                 and sink.projection == projection
+                and sink.part == part
                 and sink.cells[row] == SPARE
             ):
                 break
         else:
-            sink = Sink(table, scale, projection, array("I", [SPARE]) * len(self.starts))
+            sink = Sink(table, scale, projection, part, array("I", [SPARE]) * len(self.starts))
             self.sinks.append(sink)
             self.places.append((table.values, sink.cells, scale))
         sink.cells[row] = cell
