@@ -1,6 +1,6 @@
 """What a token costs: the user's own prices, then those that genai-prices publishes.
 
-Rule: the only module that knows the library, and it loads it at the first look-up (0.2 s, 4 MB).
+Rule: the only module that knows the library, and it loads it at the first look-up (0.1 to 0.25 s, 6 MB).
 The table is the one inside the package; the library could download newer ones, this never does.
 A price is known or there is none. Names are read more loosely only by what they say themselves:
 a path (`anthropic/claude-sonnet-4.5`), a place (`us.anthropic.…-v1:0`), a date (`…-2025-08-07`);
