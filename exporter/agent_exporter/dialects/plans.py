@@ -26,6 +26,7 @@ SERVICE: Final = "@service"
 _UNNAMED: Final = ("", "unknown_service")  # what the SDKs say where nobody gave a name
 _ANYTHING: Final = matcher(("*",))
 _KINDS: Final = {"counter": Kind.COUNTER, "gauge": Kind.GAUGE, "histogram": Kind.HISTOGRAM}
+MADE: Final = 10_000  # plans remembered
 _COST, _ACTIVE = "agent.cost.usd", "agent.sessions.active"
 
 Sender = tuple[str, str, str]  # service name, scope name, name of the metric, event or span
@@ -94,6 +95,31 @@ class Plan:
     copies: bool = False  # attributes are added to the item's own
 
 
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What a sender's dialect and the vocabularies make together."""
+
+    called: str
+    dialect: Layer | None
+    layers: tuple[Layer, ...]
+    authority: Mapping[str, str]
+    session: tuple[str, ...]
+    starts: frozenset[str]
+
+
+@dataclass(slots=True)
+class _Found:
+    """The rules for a name."""
+
+    rules: list[Rule] = field(default_factory=list)
+    roles: list[RoleTest] = field(default_factory=list)
+    by_role: dict[str, tuple[Rule, ...]] = field(default_factory=dict)
+
+    @property
+    def used(self) -> list[Rule]:
+        return [*self.rules, *(rule for each in self.by_role.values() for rule in each)]
+
+
 class Book:
     """The layers, and the plans made of them."""
 
@@ -107,6 +133,9 @@ class Book:
         self._shared = [self._layer(file) for file in shared]
         self.prefixes = tuple(prefix for layer in self.dialects for prefix in layer.prefixes)
         self._identity = {name: identity_rule(row, bounds) for name, row in CATALOG.items()}
+        self._words = {layer.called: _words(layer, self._shared) for layer in self.dialects}
+        self._words[""] = _words(None, self._shared)
+        self._made: dict[tuple[object, ...], Plan] = {}
         rules = (rule for layer in (*self.dialects, *self._shared) for _, rule in layer.rules["span"])
         read = (name for rule in rules for name in rule.names if name.startswith(PARENT))
         self.parents = frozenset(name.removeprefix(PARENT) for name in read)
@@ -123,39 +152,24 @@ class Book:
 
     def plan(self, signal: str, agent: str, dialect: Layer | None, name: str) -> Plan:
         """Decide what is done with items of a name from a sender."""
-        layers = [dialect, *self._shared] if dialect else self._shared
-        authority: dict[str, str] = {}
-        for layer in reversed(layers):
-            authority.update(layer.authority)
-        rules: list[Rule] = []
-        roles: list[RoleTest] = []
-        by_role: dict[str, tuple[Rule, ...]] = {}
+        words = self._words[dialect.called if dialect else ""]
+        found = _Found()
         if signal == "span":
-            rules, roles, by_role = _spans(layers, dialect, name, authority)
+            _spans(words, name, found)
         elif signal == "metric" and name in self._identity:
-            rules = [self._identity[name]]
+            found.rules.append(self._identity[name])
         else:
-            rules = _first(layers, signal, name, authority)
-        session = next((layer.session for layer in layers if layer.session), ())
-        used = [*rules, *(rule for each in by_role.values() for rule in each)]
-        names = frozenset[str]().union(*(rule.names for rule in used), *(role.names for role in roles))
-        derived = derive(signal, {*names, *session})
-        orphans = any(each.startswith(PARENT) for each in names)
+            found.rules += _first(words, signal, name)
         short = dialect.bare(name) if dialect else name
-        return Plan(
-            agent,
-            tuple(rules),
-            tuple(roles),
-            by_role,
-            derived,
-            names,
-            session,
-            estimates=authority.get(_COST, "none") == "none",
-            shown=authority.get(_ACTIVE, "none") == "none",
-            start=short if signal == "event" and any(short in layer.starts for layer in layers) else "",
-            orphans=orphans,
-            copies=bool(derived) or orphans or SESSION in names,
-        )
+        start = short if signal == "event" and short in words.starts else ""
+        # Most names of a sender meet the same rules, and share a plan.
+        key = signal, agent, words.called, start, *map(id, found.used), 0, *map(id, found.roles)
+        plan = self._made.get(key)
+        if plan is None:
+            if len(self._made) >= MADE:
+                self._made.clear()
+            plan = self._made[key] = _plan(signal, agent, words, found, start)
+        return plan
 
     # -- compiling ------------------------------------------------------------
 
@@ -232,40 +246,63 @@ def _named(names: Iterable[str] | None, prefixes: tuple[str, ...]) -> Matcher:
     return _ANYTHING if names is None else matcher(bare(name, prefixes) for name in names)
 
 
-def _permitted(rule: Rule, signal: str, authority: Mapping[str, str]) -> bool:
-    return authority.get(rule.instrument.name, signal) == signal
+def _words(dialect: Layer | None, shared: Sequence[Layer]) -> _Words:
+    layers = (dialect, *shared) if dialect else tuple(shared)
+    authority: dict[str, str] = {}
+    for layer in reversed(layers):
+        authority.update(layer.authority)
+    session = next((layer.session for layer in layers if layer.session), ())
+    starts = frozenset[str]().union(*(layer.starts for layer in layers))
+    return _Words(dialect.called if dialect else "", dialect, layers, authority, session, starts)
 
 
-def _first(layers: Sequence[Layer], signal: str, name: str, authority: Mapping[str, str]) -> list[Rule]:
+def _plan(signal: str, agent: str, words: _Words, found: _Found, start: str) -> Plan:
+    names = frozenset[str]().union(*(rule.names for rule in found.used), *(role.names for role in found.roles))
+    derived = derive(signal, {*names, *words.session})
+    orphans = any(name.startswith(PARENT) for name in names)
+    return Plan(
+        agent,
+        tuple(found.rules),
+        tuple(found.roles),
+        found.by_role,
+        derived,
+        names,
+        words.session,
+        estimates=words.authority.get(_COST, "none") == "none",
+        shown=words.authority.get(_ACTIVE, "none") == "none",
+        start=start,
+        orphans=orphans,
+        copies=bool(derived) or orphans or SESSION in names,
+    )
+
+
+def _permitted(rule: Rule, signal: str, words: _Words) -> bool:
+    return words.authority.get(rule.instrument.name, signal) == signal
+
+
+def _first(words: _Words, signal: str, name: str) -> list[Rule]:
     """Take the rules of the first layer that knows the name of a metric or event."""
-    for layer in layers:
-        found = layer.find(signal, name)
+    for layer in words.layers:
         if layer.ignored(layer.bare(name)):
             return []
-        if found:
-            return [rule for rule in found if _permitted(rule, signal, authority)]
+        if found := layer.find(signal, name):
+            return [rule for rule in found if _permitted(rule, signal, words)]
     return []
 
 
-def _spans(
-    layers: Sequence[Layer], dialect: Layer | None, name: str, authority: Mapping[str, str]
-) -> tuple[list[Rule], list[RoleTest], dict[str, tuple[Rule, ...]]]:
+def _spans(words: _Words, name: str, into: _Found) -> None:
     """Take, for each role and family, the rules of the first layer that has some."""
-    rules: list[Rule] = []
-    roles: list[RoleTest] = []
-    by_role: dict[str, tuple[Rule, ...]] = {}
-    for layer in layers:
+    for layer in words.layers:
         if layer.ignored(layer.bare(name)):
-            if layer is dialect:
-                return [], [], {}
+            if layer is words.dialect:
+                return
             continue
-        roles += [role for role in layer.roles if role.matches(layer.bare(name))]
-        found = [rule for rule in layer.find("span", name) if _permitted(rule, "span", authority)]
-        taken = {rule.instrument.name for rule in rules}
-        for role in {rule.role for rule in found if rule.role}:
-            before = by_role.get(role, ())
+        into.roles += [role for role in layer.roles if role.matches(layer.bare(name))]
+        found = [rule for rule in layer.find("span", name) if _permitted(rule, "span", words)]
+        taken = {rule.instrument.name for rule in into.rules}
+        for role in dict.fromkeys(rule.role for rule in found if rule.role):
+            before = into.by_role.get(role, ())
             fed = taken | {rule.instrument.name for rule in before}
             new = (rule for rule in found if rule.role == role and rule.instrument.name not in fed)
-            by_role[role] = (*before, *new)
-        rules += [rule for rule in found if not rule.role and rule.instrument.name not in taken]
-    return rules, roles, by_role
+            into.by_role[role] = (*before, *new)
+        into.rules += [rule for rule in found if not rule.role and rule.instrument.name not in taken]

@@ -6,7 +6,7 @@ and id. Times are given in Unix seconds. Nothing here knows what events and span
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -40,9 +40,9 @@ class Sessions:
 
     def __init__(self, counts: Counts) -> None:
         self._counts = counts
-        self._known: dict[int, Session] = {}
+        self._known: OrderedDict[int, Session] = OrderedDict()  # a plain one is slow to drop its first
         self._agents: dict[str, None] = {}
-        self._once: dict[int, None] = {}
+        self._once: OrderedDict[int, None] = OrderedDict()
         self._failures: dict[Labels, int] = {}
 
     def __len__(self) -> int:
@@ -57,7 +57,7 @@ class Sessions:
             if shown:
                 self._agents[agent] = None
             if len(self._known) >= SESSIONS:
-                del self._known[next(iter(self._known))]
+                self._known.popitem(last=False)
                 self._counts[DROPPED] += 1
         session.seen = max(now, session.seen)
         self._known[key] = session
@@ -91,7 +91,7 @@ class Sessions:
         if key in self._once:
             return False
         if len(self._once) >= REPEATABLE:
-            del self._once[next(iter(self._once))]
+            self._once.popitem(last=False)
         self._once[key] = None
         return True
 

@@ -11,6 +11,7 @@ other does not feed again, in whichever order they come.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -58,10 +59,10 @@ class Tree:
 
     def __init__(self, counts: Counts) -> None:
         self._counts = counts
-        self._nodes: dict[str, Node] = {}
+        self._nodes: OrderedDict[str, Node] = OrderedDict()  # a plain one is slow to drop its first
         self._number = 0
-        self._orphans: dict[int, Held] = {}  # wait for their parent
-        self._outer: dict[int, Held] = {}  # wait for spans inside
+        self._orphans: OrderedDict[int, Held] = OrderedDict()  # wait for their parent
+        self._outer: OrderedDict[int, Held] = OrderedDict()  # wait for spans inside
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -127,7 +128,7 @@ class Tree:
         node = self._nodes.get(key)
         if node is None:
             if len(self._nodes) >= NODES:
-                del self._nodes[next(iter(self._nodes))]
+                self._nodes.popitem(last=False)
             node = self._nodes[key] = Node(now)
         return node
 
@@ -156,7 +157,7 @@ class Tree:
         """Take the spans that have waited long enough, or are too many."""
         return [*self._due(self._orphans, now, counted=True), *self._due(self._outer, now, counted=False)]
 
-    def _due(self, held: dict[int, Held], now: float, *, counted: bool) -> Iterator[Held]:
+    def _due(self, held: OrderedDict[int, Held], now: float, *, counted: bool) -> Iterator[Held]:
         while held:
             number = next(iter(held))
             full = len(held) > WAITING
