@@ -25,6 +25,9 @@ _MODEL: Final = ("agent", "provider", "model")
 _PROCESS: Final = ("agent", "agent_instance", "role")
 _RUNTIME: Final = ("agent", "agent_instance", "runtime")
 _POOL: Final = ("agent", "agent_instance", "name")
+_INTERFACE: Final = ("network_interface_name", "network_io_direction")
+_MOUNT: Final = ("system_filesystem_mountpoint", "system_filesystem_type")
+_MOUNT_STATE: Final = "system_filesystem_state"
 
 
 def _counter(
@@ -168,13 +171,43 @@ _WORK: Final = (
 )
 
 _PROCESSES: Final = (
-    _counter("agent.process.cpu.time", "s", "Processor time that agent processes used.", *_PROCESS),
-    _gauge("agent.process.memory.usage", "By", "Memory of agent processes, by how it is counted.", *_PROCESS, "type"),
-    _gauge("agent.process.threads", "{thread}", "Threads of agent processes.", *_PROCESS),
-    _gauge("agent.process.open_fds", "{file_descriptor}", "File descriptors that agent processes hold.", *_PROCESS),
-    _gauge("agent.process.fd_limit", "{file_descriptor}", "File descriptors that they may hold at most.", *_PROCESS),
-    _counter("agent.process.disk.io", "By", "Bytes that agent processes read and wrote.", *_PROCESS, "direction"),
-    _counter("agent.process.restarts", "{restart}", "Times that agent processes were started again.", *_PROCESS),
+    _counter(
+        "agent.process.cpu.time",
+        "s",
+        "Processor time that agent processes and their children used, ended children included.",
+        *_PROCESS,
+    ),
+    _gauge(
+        "agent.process.memory.usage",
+        "By",
+        "Memory of agent processes and their children: resident (rss), address space (vms), not shared (uss).",
+        *(*_PROCESS, "type"),
+    ),
+    _gauge("agent.process.threads", "{thread}", "Threads of agent processes and their children.", *_PROCESS),
+    _gauge(
+        "agent.process.open_fds",
+        "{file_descriptor}",
+        "File descriptors (files, sockets, pipes) open in the process that is nearest to its limit.",
+        *_PROCESS,
+    ),
+    _gauge(
+        "agent.process.fd_limit",
+        "{file_descriptor}",
+        "File descriptors that this process may have open; at the limit nothing can be opened any more.",
+        *_PROCESS,
+    ),
+    _counter(
+        "agent.process.disk.io",
+        "By",
+        "Bytes that agent processes and their children read from and wrote to disks.",
+        *(*_PROCESS, "direction"),
+    ),
+    _counter(
+        "agent.process.restarts",
+        "{restart}",
+        "Times that an agent process followed one that ended; by host where processes have no id of their own.",
+        *_PROCESS,
+    ),
     _gauge("agent.process.start_time", "s", "When agent processes started, in Unix time.", *_PROCESS),
 )
 
@@ -206,6 +239,64 @@ _POOLS: Final = (
     _gauge("agent.pool.limit", "{member}", "Members that pools may have at most.", *_POOL),
     _seconds("agent.pool.wait.duration", "How long callers waited for a member of a pool.", *_POOL),
     _counter("agent.pool.timeouts", "{timeout}", "Callers that gave up waiting for a member of a pool.", *_POOL),
+)
+
+# The words of the semantic conventions, labels as they are translated (`cpu.mode` is cpu_mode).
+_HOST: Final = (
+    _counter("system.cpu.time", "s", "Time that the machine's processors spent, all together, by on what.", "cpu_mode"),
+    _gauge("system.cpu.logical.count", "{cpu}", "Processors that the machine has, as programs see them."),
+    *(
+        _gauge(
+            f"system.cpu.load_average.{minutes}m",
+            "{thread}",
+            f"Threads that ran or wanted to, on average of {minutes} min; more than processors is a queue.",
+        )
+        for minutes in (1, 5, 15)
+    ),
+    _gauge("system.memory.usage", "By", "Memory of the machine, by what it is used for.", "system_memory_state"),
+    _gauge("system.memory.utilization", "1", "Share of the machine's memory, from 0 to 1.", "system_memory_state"),
+    _gauge("system.memory.limit", "By", "Memory that the machine has."),
+    _gauge("system.linux.memory.available", "By", "Memory that programs can still have before the machine swaps."),
+    _gauge("system.paging.usage", "By", "Swap space of the machine.", "system_paging_state"),
+    _gauge("system.paging.utilization", "1", "Share of the swap space, from 0 to 1.", "system_paging_state"),
+    _counter(
+        "system.paging.operations",
+        "{operation}",
+        "Pages swapped in and out; if they keep coming, memory is short.",
+        "system_paging_direction",
+    ),
+    _counter("system.disk.io", "By", "Bytes read from and written to disks.", "system_device", "disk_io_direction"),
+    _counter(
+        "system.disk.operations", "{operation}", "Reads and writes of disks.", "system_device", "disk_io_direction"
+    ),
+    _counter("system.network.io", "By", "Bytes received and sent over networks.", *_INTERFACE),
+    _counter("system.network.errors", "{error}", "Packets that were damaged or could not be sent.", *_INTERFACE),
+    _counter(
+        "system.network.packet.dropped",
+        "{packet}",
+        "Packets thrown away though nothing was wrong with them.",
+        *_INTERFACE,
+    ),
+    _gauge("system.filesystem.usage", "By", "Space on file systems, by whether it is used.", *(*_MOUNT, _MOUNT_STATE)),
+    _gauge(
+        "system.filesystem.utilization",
+        "1",
+        "Share of the space on file systems, from 0 to 1.",
+        *(*_MOUNT, _MOUNT_STATE),
+    ),
+    _gauge("system.filesystem.limit", "By", "Space that file systems have.", *_MOUNT),
+    _gauge("system.uptime", "s", "How long the machine has been up."),
+)
+
+_CONTAINER: Final = (
+    _gauge("container.memory.limit", "By", "Memory that the collector's container may use."),
+    _gauge("container.memory.usage", "By", "Memory that the container uses, files kept in memory included."),
+    _counter("container.memory.oom_kills", "{kill}", "Processes of the container killed because memory ran out."),
+    _gauge("container.cpu.limit", "{cpu}", "Processors that the container may keep busy."),
+    _counter("container.cpu.time", "s", "Processor time that the container used.", "cpu_mode"),
+    _counter("container.cpu.throttled.time", "s", "Time the container was held up because it was over its processors."),
+    _gauge("container.pids.limit", "{thread}", "Processes and threads that the container may have."),
+    _gauge("container.pids.usage", "{thread}", "Processes and threads that the container has."),
 )
 
 _SELF: Final = (
@@ -274,6 +365,12 @@ _SELF: Final = (
     _seconds("agent_exporter.scrape.duration", "How long answering a scrape took."),
     _bytes("agent_exporter.scrape.size", "Size of the answers to scrapes, before compression."),
     _counter(
+        "agent_exporter.sample.errors",
+        "{error}",
+        "Processes and devices that could not be read, each counted once for each reason.",
+        *("source", "reason"),
+    ),
+    _counter(
         "agent_exporter.config.reloads",
         "{reload}",
         "Times the configuration was read again, by whether it could be used.",
@@ -283,13 +380,21 @@ _SELF: Final = (
     _gauge("agent_exporter.build.info", "{build}", "Always 1; the labels say what runs.", "version", "python"),
 )
 
-_ROWS: Final = (*_TOOLS, *_MODELS, *_CACHES, *_WORK, *_PROCESSES, *_RUNTIMES, *_POOLS, *_SELF)
+_ROWS: Final = (*_TOOLS, *_MODELS, *_CACHES, *_WORK, *_PROCESSES, *_RUNTIMES, *_POOLS, *_HOST, *_CONTAINER, *_SELF)
 
 CATALOG: Final[dict[str, Instrument]] = {row.name: row for row in _ROWS}
+
+# Begin names of the semantic conventions, which are anybody's: what others push under them is
+# about another machine, and stands beside the collector's own with their job and instance.
+SHARED: Final = ("system.", "container.")
 
 # Values of labels that are a closed set, by instrument and label; what is not here may be any
 # word, within the limits of dialects/bounds.py.
 _STATUS: Final = ("ok", "error", "rejected", "unknown")
+_CPU_MODES: Final = ("user", "system", "nice", "idle", "iowait", "interrupt", "steal")
+_MEMORY_STATES: Final = ("used", "free", "buffers", "cached")
+_SPACE_STATES: Final = ("used", "free", "reserved")
+_WAYS: Final = ("receive", "transmit")
 VALUES: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("agent.tool.executions", "tool_type"): ("builtin", "mcp", "function", "unknown"),
     ("agent.tool.executions", "status"): _STATUS,
@@ -306,6 +411,22 @@ VALUES: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("agent.cache.evictions", "reason"): ("size", "ttl", "explicit", "unknown"),
     ("agent.process.memory.usage", "type"): ("rss", "vms", "uss"),
     ("agent.process.disk.io", "direction"): ("read", "write"),
+    ("system.cpu.time", "cpu_mode"): _CPU_MODES,
+    ("system.memory.usage", "system_memory_state"): _MEMORY_STATES,
+    ("system.memory.utilization", "system_memory_state"): _MEMORY_STATES,
+    ("system.paging.usage", "system_paging_state"): ("used", "free"),
+    ("system.paging.utilization", "system_paging_state"): ("used", "free"),
+    ("system.paging.operations", "system_paging_direction"): ("in", "out"),
+    ("system.disk.io", "disk_io_direction"): ("read", "write"),
+    ("system.disk.operations", "disk_io_direction"): ("read", "write"),
+    ("system.network.io", "network_io_direction"): _WAYS,
+    ("system.network.errors", "network_io_direction"): _WAYS,
+    ("system.network.packet.dropped", "network_io_direction"): _WAYS,
+    ("system.filesystem.usage", _MOUNT_STATE): _SPACE_STATES,
+    ("system.filesystem.utilization", _MOUNT_STATE): _SPACE_STATES,
+    ("container.cpu.time", "cpu_mode"): ("user", "system"),
+    ("agent_exporter.sample.errors", "source"): ("process", "host", "container"),
+    ("agent_exporter.sample.errors", "reason"): ("denied", "vanished", "limit", "failed"),
     ("agent.runtime.gc.objects", "state"): ("collected", "uncollectable"),
     ("agent.runtime.tasks", "kind"): ("goroutine", "thread", "asyncio_task"),
     ("agent.pool.size", "state"): ("used", "idle"),

@@ -36,7 +36,7 @@ OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 PATIENCE = 60  # seconds; for what has to come true, on a machine that is busy with other things
 
 # What moves by itself: the collector about itself and its own process.
-OWN = ("agent_exporter_", "agent_process_", "agent_runtime_", "agent_source_")
+OWN = ("agent_exporter_", "agent_process_", "agent_runtime_", "agent_source_", "system_", "container_")
 
 
 class Collector:

@@ -24,7 +24,7 @@ from ..expose.render import Renderer
 from ..model import Answer, Family, Signal
 from ..prices import Price, Prices
 from ..receive import grpc, http
-from ..sample import Reading, Sampler
+from ..sample import Machine, Push, Reading, Sampler, Settings
 from . import telemetry
 from .ingest import Ingest
 
@@ -51,6 +51,7 @@ class Collector:
         self.started = self.ingest.clock() / 1e9
         self.renderer = Renderer(created=config.metrics.created)
         self.sampler = Sampler(__version__, self.readings, self.ingest.own)
+        self.machine = Machine()
         self._sampling = threading.Lock()
         self.is_ready = False
         self.addresses = Addresses(config.otlp.grpc_address, config.otlp.http_address, config.web.listen_address)
@@ -94,11 +95,19 @@ class Collector:
             self.sampler.collect()
 
     def readings(self) -> list[Reading]:
-        """Read what the collector knows of itself."""
+        """Read what the collector knows of itself and of its machine."""
+        sample = self.config.sample
+        settings = Settings(sample.interval, sample.host, sample.processes, sample.uss)
         return [
             *telemetry.readings(self.ingest),
             Reading("agent_exporter.omitted.families", (), len(self.renderer.omitted)),
+            *self.machine.read(settings, self.ingest.policy.dialects.processes, self.pushed),
         ]
+
+    def pushed(self) -> list[Push]:
+        """List the processes that pushed, of this machine and others."""
+        with self.ingest.lock:
+            return self.ingest.pushers.read()
 
     def _observe(self, seconds: float, size: int) -> None:
         self.sampler.record("agent_exporter.scrape.duration", seconds)

@@ -24,6 +24,7 @@ from .clients import Client, Meter
 from .intake import Intake
 from .ledger import Source
 from .policy import MAX_CLIENTS, Policy
+from .pushers import Pushers
 from .targets import Targets
 
 log = logging.getLogger("agent_exporter")
@@ -44,6 +45,7 @@ class Ingest:
         self._targets = Targets(self.policy.families)
         self._clients: dict[bytes, Client] = {}
         self._meters: dict[Origin, tuple[Meter, Intakes]] = {}
+        self.pushers = Pushers()
         self._repeats: dict[bytes, None] = {}
         self.lock = RLock()
         self._take = {
@@ -194,7 +196,9 @@ class Ingest:
                 raise Invalid("client_limit", f"the collector knows {MAX_CLIENTS} clients already")
             resource = records.resource(origin.resource)
             client = self._clients[origin.resource] = Client(resource, *self.policy.identify(resource))
-        return Meter(client, scope, *self.policy.describe(client.resource, scope, client.identity), own)
+        labels, agent = self.policy.describe(client.resource, scope, client.identity)
+        self.pushers.saw(client.resource, agent, self.clock() / 1e9)
+        return Meter(client, scope, labels, agent, own)
 
     # -- reading and life -------------------------------------------------
 

@@ -60,12 +60,15 @@ class Intake:
     def _accept(self, metric: Metric) -> None:
         if metric.name.startswith(_OURS) and not self.meter.own:
             raise Invalid("reserved_name", "names that begin so are the exporter's own")
+        self.foreign = self.policy.foreign(metric.name, own=self.meter.own)
+        if self.foreign and not self.meter.client.identity:
+            raise Invalid("reserved_name", "without a service.name this is the collector's own machine")
         self.kind = _kind(metric)
         monotonic = metric.monotonic and metric.form is Form.SUM
         self.apply = _APPLY[metric.form, metric.temporality, monotonic]
         self.read = _READ.get(metric.form, _unread)
         self.streams = Streams(cumulative=metric.temporality is Temporality.CUMULATIVE)
-        if self.policy.passes(metric.name):
+        if self.policy.passes(metric.name, own=self.meter.own):
             self.family = self._open(metric)
 
     def _open(self, metric: Metric) -> Series:
@@ -125,9 +128,10 @@ class Intake:
 
     def _end(self, point: Point) -> None:
         row = self.streams.rows.get(point.identity)
-        self.policy.ledger.count("agent_exporter.dropped.points", reason="no_recorded_value")
+        if not self.meter.own:
+            self.policy.ledger.count("agent_exporter.dropped.points", reason="no_recorded_value")
         if row is not None:
-            self.retire({row})
+            self.retire({row}, forget=self.metric.form is Form.GAUGE)  # which has no total to come back to
 
     # -- streams ----------------------------------------------------------
 
@@ -162,6 +166,8 @@ class Intake:
         created = (point.start or self.now) / 1e9
         if self.family is not None:
             self._pass_through(self.family, row, point, created)
+        if self.foreign:
+            return
         client, scope = self.meter.client, self.meter.scope
         for feed in self.policy.feeds(client.resource, scope, self.metric, point.attributes, self.now / 1e9):
             if self._fits(feed, point):
@@ -216,8 +222,8 @@ class Intake:
 
     # -- life -------------------------------------------------------------
 
-    def retire(self, gone: set[int]) -> None:
-        """Let streams fall silent: what they say now leaves the page, what they counted stays."""
+    def retire(self, gone: set[int], *, forget: bool = False) -> None:
+        """Let streams fall silent: what they say now leaves the page, what they counted stays, unless forgotten."""
         for row in gone:
             histograms.fold(self.streams, row)
         if self.apply is numbers.follow:
@@ -225,8 +231,11 @@ class Intake:
         for row in gone:
             for table, series in self.streams.part(row):
                 if table.fleeting and not table.refs[series]:
-                    table.hide(series)
+                    (table.forget if forget else table.hide)(series)
         self.streams.silence(gone)
+        if forget:
+            self.streams.forget(gone)
+            self.policy.normalised.unlearn()
 
     def sweep(self, silent_after: int, forget_after: int) -> int:
         """Age the streams; return how many were forgotten."""
@@ -240,7 +249,8 @@ class Intake:
     def unlearn(self) -> None:
         """Let every stream be resolved anew at its next point, its state kept: the policy has changed."""
         self.retire(set(self.streams.rows.values()))
-        self.family = self._open(self.metric) if self.policy.passes(self.metric.name) else None
+        passes = self.policy.passes(self.metric.name, own=self.meter.own)
+        self.family = self._open(self.metric) if passes else None
 
 
 def _unread(raws: Sequence[bytes]) -> Sequence[tuple[None, int, int, int, float, list[int]]]:

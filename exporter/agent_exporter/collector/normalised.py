@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
-from ..catalog import CATALOG
+from ..catalog import CATALOG, SHARED
 from ..expose.labels import block
 from ..expose.names import Strategy, metric_name
 from ..model import Instrument, Kind, Labels, Measurement
@@ -64,7 +64,10 @@ class Normalised:
         taken = f"{name.sample} is another metric's name already"
         try:
             if name.sample not in self._families.by_name:
-                return self._families.open(name.sample, instrument.kind, name.unit, instrument.help, reserved=True)
+                shared = instrument.name.startswith(SHARED)
+                return self._families.open(
+                    name.sample, instrument.kind, name.unit, instrument.help, reserved=True, shared=shared
+                )
         except Conflict as error:
             taken = str(error)
         log.error("a metric of a dialect file is not shown", extra={"metric": instrument.name, "error": taken})
@@ -81,7 +84,9 @@ class Normalised:
                 text = block(OVERFLOW)
             else:
                 self._open_siblings(family, instrument, labels, created)
-        return family.series(text, instrument.bounds, created)
+        table, row = family.series(text, instrument.bounds, created)
+        table.fleeting = instrument.kind is Kind.GAUGE
+        return table, row
 
     def _open_siblings(self, family: Series, instrument: Instrument, labels: Labels, created: float) -> None:
         """Open the other outcomes at 0, so that a first error is an increase and not a birth."""

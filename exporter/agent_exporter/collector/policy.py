@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from fnmatch import translate
 
-from ..catalog import CATALOG
+from ..catalog import CATALOG, SHARED
 from ..config import Config
 from ..decode.records import Invalid
 from ..dialects import Dialects
@@ -51,14 +51,18 @@ class Policy:
         self._keep = _globs(config.metrics.keep_attributes)
         self._copied = _globs(config.metrics.resource_labels)
 
-    def passes(self, name: str) -> bool:
+    def passes(self, name: str, *, own: bool) -> bool:
         """Tell whether a metric is exposed under its own name; one of the catalogue is normalised already."""
         return (
             self.config.metrics.pass_through.enabled
-            and name not in CATALOG
+            and (name not in CATALOG or self.foreign(name, own=own))
             and self._included(name)
             and not self._excluded(name)
         )
+
+    def foreign(self, name: str, *, own: bool) -> bool:
+        """Tell whether a metric has a name of the catalogue, but is about another machine."""
+        return not own and name in CATALOG and name.startswith(SHARED)
 
     def keep(self, attributes: Attributes) -> Attributes:
         """Return the attributes that may become labels of anything, long values cut."""

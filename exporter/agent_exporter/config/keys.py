@@ -175,6 +175,19 @@ class Prices(Section):
     )
 
 
+class Sample(Section):
+    """What the collector looks at on its own machine."""
+
+    interval: Duration = Field(15.0, description="Look at most this often, however often the page is asked for.")
+    host: Switch = Field(
+        default=True, description="The machine (`system_*`), and the limits of the container (`container_*`)."
+    )
+    processes: Switch = Field(default=True, description="The agents' processes and their children (`agent_process_*`).")
+    uss: Switch = Field(
+        default=False, description="Their memory without what is shared too; costs about twice as much again a process."
+    )
+
+
 class State(Section):
     """What outlives the process."""
 
@@ -200,6 +213,7 @@ class Config(Section):
     metrics: Metrics = Field(default_factory=Metrics)
     dialects: DialectFiles = Field(default_factory=DialectFiles)
     prices: Prices = Field(default_factory=Prices)
+    sample: Sample = Field(default_factory=Sample)
     state: State = Field(default_factory=State)
     log: Log = Field(default_factory=Log)
 

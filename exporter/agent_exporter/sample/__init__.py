@@ -4,6 +4,9 @@ Rule: nothing here writes to the store. Instruments are read by the SDK, its enc
 same OTLP request that a remote agent would send, and `send` takes it to the same ingest.
 """
 
-from .own import Reading, Sampler
+from .machine import Machine, Settings
+from .own import Sampler
+from .reading import Reading
+from .tree import Push
 
-__all__ = ["Reading", "Sampler"]
+__all__ = ["Machine", "Push", "Reading", "Sampler", "Settings"]

@@ -139,6 +139,7 @@ class Series(Family):
     tables: list[Rows] = field(default_factory=list)  # type: ignore[assignment]
     limit: int = 0
     reserved: bool = False  # a normalised family: pass-through may not add to it
+    shared: bool = False  # a normalised family to which it may
 
     @property
     def full(self) -> bool:
@@ -184,18 +185,27 @@ class Families:
         self.by_name: dict[str, Series] = {}
         self._owners: dict[str, Series] = {}
 
-    def open(self, name: str, kind: Kind, unit: str = "", help: str = "", *, reserved: bool = False) -> Series:  # noqa: A002
+    def open(
+        self,
+        name: str,
+        kind: Kind,
+        unit: str = "",
+        help: str = "",  # noqa: A002
+        *,
+        reserved: bool = False,
+        shared: bool = False,
+    ) -> Series:
         """Find or make a family; the first help text stays. Raises Conflict (T24)."""
         family = self.by_name.get(name)
         if family is not None:
-            if family.kind is not kind or family.reserved is not reserved:
+            if family.kind is not kind or (family.reserved is not reserved and not family.shared):
                 raise Conflict(name, kind, family)
             return family
         owned = names(name, kind)
         for each in owned:
             if each in self._owners:
                 raise Conflict(name, kind, self._owners[each])
-        family = Series(name, kind, unit, help, limit=self.limit, reserved=reserved)
+        family = Series(name, kind, unit, help, limit=self.limit, reserved=reserved, shared=shared)
         self.by_name[name] = family
         self._owners.update(dict.fromkeys(owned, family))
         return family

@@ -162,10 +162,11 @@ class Streams:
             elif self._idle[row] == forget_after:
                 forgotten.add(row)
         self._checked = self.times[:]
-        self._forget(forgotten)
+        self.forget(forgotten)
         return fresh - set(self._free), len(forgotten)
 
-    def _forget(self, gone: set[int]) -> None:
+    def forget(self, gone: set[int]) -> None:
+        """Free the rows of silent streams; what they had said last is gone."""
         if not gone:
             return
         for key in [key for key, row in self.silent.items() if row in gone]:
