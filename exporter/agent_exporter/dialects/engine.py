@@ -155,8 +155,8 @@ class Dialects:
     def _session(self, plan: Plan, attributes: Attributes, resource: Resource, now: float) -> Session | None:
         """Find the session of an item; its id is given to rules that ask for it, and not kept."""
         for name in plan.session:
-            found = text(attributes.get(name)) or text(resource.attributes.get(name))
-            if found:
+            value = attributes.get(name) or resource.attributes.get(name)
+            if value and (found := text(value)):
                 if SESSION in plan.names:
                     attributes[SESSION] = found
                 return self.memory.sessions.touch(plan.agent, found, now, shown=plan.shown)
@@ -279,7 +279,10 @@ def _extended(plan: Plan, attributes: Attributes, item: Item) -> Attributes:
 def _role(plan: Plan, attributes: Attributes) -> str:
     """Say what a span is; `none` is as good as nothing."""
     for role in plan.roles:
-        if all(test(attributes) for test in role.tests):
+        for test in role.tests:
+            if not test(attributes):
+                break
+        else:
             return "" if role.role == "none" else role.role
     return ""
 

@@ -187,12 +187,24 @@ def _test(name: str, condition: Condition) -> Test:
     allowed = frozenset(condition.is_) if condition.is_ else None
     refused = frozenset(condition.not_ or ())
     present = condition.present
+    if allowed is not None and not refused and present is None:
+        return _is(name, allowed)
 
     def test(attributes: Attributes) -> bool:
         value = text(attributes.get(name))
         if (allowed is not None and value not in allowed) or value in refused:
             return False
         return present is None or present is bool(value)
+
+    return test
+
+
+def _is(name: str, allowed: frozenset[str]) -> Test:
+    """Compile the usual condition, which every span meets many of."""
+
+    def test(attributes: Attributes) -> bool:
+        value = attributes.get(name)
+        return value is not None and (value if type(value) is str else text(value)) in allowed
 
     return test
 
