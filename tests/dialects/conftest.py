@@ -8,7 +8,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 import captures
-from agent_exporter.dialects import Dialects
+from agent_exporter.dialects import Dialects, files
 from agent_exporter.model import Event, Form, Metric, Resource, Scope, Span, Temporality
 
 REQUESTS = {
@@ -175,3 +175,11 @@ def event():
         return Event(name, 0, attributes or {}, body, resource, Scope(scope))
 
     return make
+
+
+@pytest.fixture
+def alone(tmp_path, monkeypatch):
+    """Leave the built-in files out, so that a test meets its own words only."""
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    monkeypatch.setattr(files, "BUILT_IN", nothing)

@@ -1,7 +1,7 @@
 import pytest
 
 from agent_exporter.dialects import Dialects, sessions
-from agent_exporter.model import Event, Form, Metric, Resource, Scope
+from agent_exporter.model import Event, Form, Metric, Resource, Scope, Span
 
 TOY = """\
 agent: toy
@@ -22,6 +22,7 @@ events:
   - {name: toy.begin, to: agent.turns}
   - {name: toy.*, once: "@session", to: agent.sessions}
 """
+pytestmark = pytest.mark.usefixtures("alone")
 SECOND = 1_000_000_000
 
 
@@ -138,6 +139,18 @@ def test_memory_of_sessions_is_bounded(toy, monkeypatch):
     assert toy.memory.counts == {("agent_exporter.dropped.sessions", ()): 2}
     toy.sweep(2.0 + sessions.SESSION_SECONDS)
     assert len(toy.memory.sessions) == 0
+
+
+def test_a_session_by_the_trace(dialect):
+    """What only spans have may tell sessions apart; other signals then have none."""
+    dialects = dialect(TOY.replace("[session.id, conversation.id]", '["@trace", "@resource.run"]'))
+
+    dialects.events(_event("x"), 100.0)
+    assert dialects.active(100.0) == {}
+    dialects.events(_event("x", resource={"run": "r"}), 100.0)
+    span = Span("toy.x", 1, 0, 1, 0, {}, "trace", "s", "", Resource({}), Scope())
+    dialects.spans(span, 100.0)
+    assert dialects.active(100.0) == {"toy": 2}
 
 
 def test_memory_is_handed_on(toy, dialect, tmp_path):

@@ -43,6 +43,7 @@ spans:
     labels: {tool: {from: "@parent.tool", default: unknown}, tool_type: {from: "@parent.@name", map: {toy.call: mcp}}}
   - {name: toy.late, where: {"@parent.tool": {present: true}}, to: agent.tool.executions}
 """
+pytestmark = pytest.mark.usefixtures("alone")
 CHAT = {"op": "chat", "model": "m"}
 
 

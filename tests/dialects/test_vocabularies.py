@@ -41,7 +41,7 @@ ignored: {turn: not here}
 spans:
   - {role: model, to: agent.model.requests, labels: {operation: {is: frame}}}
 """
-HISTOGRAM = {"form": Form.HISTOGRAM}
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.fixture

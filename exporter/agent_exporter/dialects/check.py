@@ -31,6 +31,7 @@ AnyRule = MetricRule | RecordRule
 _AUTOMATIC: Final = {"": ("agent",), "agent.tool.transitions": ("agent", "from")}
 # What the exporter says about itself; no sender may add to it.
 _OWN: Final = ("agent_exporter.", "agent.source.")
+_ITEMS: Final = {"metric": "a metric", "event": "an event", "span": "a span"}
 _RESERVED: Final = ("agent.", "agent_exporter.")
 _INSTRUMENT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_./-]{0,254}")
 _LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -195,7 +196,7 @@ def _private(attribute: str) -> str:
 
 def _attribute(signal: str, name: str, where: Location) -> Iterator[Problem]:
     if not known(signal, name):
-        yield where, f"there is no `{name}` of a {signal}; there are {', '.join(derived_names(signal))}"
+        yield where, f"there is no `{name}` for {_ITEMS[signal]}; there are {', '.join(derived_names(signal))}"
 
 
 def _conditions(signal: str, conditions: Mapping[str, Condition], where: Location) -> Iterator[Problem]:

@@ -74,8 +74,8 @@ def names(signal: str) -> tuple[str, ...]:
 
 def derive(signal: str, names: Iterable[str]) -> Derived:
     """Compile those of the names that are derived, in a stable order."""
-    wanted = (name for name in sorted(set(names)) if name.startswith("@") and name != SESSION)
-    return tuple((name, _derive(signal, name)) for name in wanted if not name.startswith(PARENT))
+    own = (name for name in sorted(set(names)) if name.startswith("@") and known(signal, name))
+    return tuple((name, _derive(signal, name)) for name in own if name != SESSION and not name.startswith(PARENT))
 
 
 def _derive(signal: str, name: str) -> Derive:

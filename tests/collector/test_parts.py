@@ -1,0 +1,151 @@
+"""Parts of histograms as counters and gauges, metrics of one's own, sessions: through the whole of the collector."""
+
+import pytest
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+
+from agent_exporter.collector.ingest import Ingest
+from agent_exporter.collector.telemetry import readings
+from agent_exporter.config import Config
+from agent_exporter.dialects import Dialects
+from agent_exporter.model import Signal
+from otlp import CUMULATIVE, DELTA, at, distribution, histogram, logs, number, pairs, request, total
+
+TOY = """\
+agent: toy
+claims: {prefixes: toy.}
+authority:
+  agent.tokens: metric
+  agent.tool.executions: metric
+  agent.runtime.heap.usage: metric
+  agent.turns: event
+session: session.id
+instruments:
+  acme.found: {kind: histogram, unit: "{document}", help: Found., labels: [index], bounds: [1, 10]}
+  acme.calls: {kind: counter, unit: "{call}", help: Made.}
+metrics:
+  - name: toy.usage
+    where: {kind: [in, cached]}
+    part: sum
+    to: agent.tokens
+    labels: {type: {from: kind, map: {in: input, cached: cache_read}}}
+  - {name: toy.usage, where: {kind: cached}, part: sum, factor: -1, to: agent.tokens, labels: {type: {is: input}}}
+  - {name: toy.tool, part: count, to: agent.tool.executions, labels: {tool: tool, status: {is: ok}}}
+  - {name: toy.heap, part: mean, unit: KiBy, to: agent.runtime.heap.usage}
+  - {name: toy.calls, to: acme.calls}
+events:
+  - {name: toy.search, to: acme.found, value: hits, labels: {index: index}}
+  - {name: toy.turn, to: agent.turns}
+"""
+
+
+class Toy:
+    """An ingest with a toy agent."""
+
+    def __init__(self, path):
+        self.path, self.now = path, 100.0
+        self.path.write_text(TOY)
+        self.ingest = Ingest(Config(), Dialects.load([path]), lambda: at(self.now))
+
+    def send(self, *metrics):
+        """Push metrics."""
+        return self.ingest(Signal.METRICS, request(*metrics))
+
+    def tell(self, name, **attributes):
+        """Push an event."""
+        self.ingest(Signal.LOGS, logs(LogRecord(event_name=f"toy.{name}", attributes=pairs(attributes))))
+
+    def cells(self, family):
+        """Tell the cells of a family by the labels that it has on the page."""
+        return {
+            text.decode(): list(table.values[row * table.width : (row + 1) * table.width])
+            for each in self.ingest.snapshot()
+            if each.name == family
+            for table in each.tables
+            for row, text in enumerate(table.texts)
+            if row not in table.hidden
+        }
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """Return a collector with a toy agent."""
+    return Toy(tmp_path / "toy.yaml")
+
+
+def _usage(second, temporality, **sums):
+    points = [
+        histogram([1, 1], [10.0], each, {"kind": kind}, start=second - 1 if temporality == DELTA else 1, time=second)
+        for kind, each in sums.items()
+    ]
+    return distribution("toy.usage", *points, temporality=temporality)
+
+
+@pytest.mark.parametrize("temporality", [DELTA, CUMULATIVE])
+def test_sums_of_histograms_become_disjoint_tokens(toy, temporality):
+    """The sum of a histogram adds to a counter, and a part of it is taken off the whole."""
+    toy.send(_usage(2, temporality, **{"in": 100.0, "cached": 30.0, "total": 130.0}))
+    toy.send(_usage(3, temporality, **{"in": 150.0, "cached": 40.0}))
+
+    whole = {"input": 180, "cache_read": 70} if temporality == DELTA else {"input": 110, "cache_read": 40}
+    assert toy.cells("agent_tokens_total") == {f'agent="toy",type="{kind}"': [count] for kind, count in whole.items()}
+
+
+def test_the_count_of_a_histogram_adds_to_a_counter(toy):
+    """Each observation of a duration is one call, also where the histogram has no sum."""
+    points = [histogram([2, 1], [10.0], total, {"tool": str(total)}) for total in (None, 5.0)]
+    toy.send(distribution("toy.tool", *points, unit="ms", temporality=CUMULATIVE))
+
+    found = toy.cells("agent_tool_executions_total")
+    assert {labels: cells for labels, cells in found.items() if "ok" in labels} == {
+        'agent="toy",status="ok",tool="None"': [3],
+        'agent="toy",status="ok",tool="5.0"': [3],
+    }
+
+
+def test_the_mean_of_a_histogram_sets_a_gauge(toy):
+    """A gauge shows the mean of what came since the last look, in its own unit, and stays without news."""
+    seen = []
+    for second, counts, total_ in ((2, [2, 0], 8.0), (3, [2, 0], 8.0), (4, [2, 2], 28.0)):
+        toy.send(distribution("toy.heap", histogram(counts, [5.0], total_, time=second), temporality=CUMULATIVE))
+        seen += toy.cells("agent_runtime_heap_usage_bytes").values()
+    toy.send(distribution("toy.heap", histogram([1], [], None, {"a": "no sum"}), temporality=CUMULATIVE))
+
+    assert seen == [[4096], [4096], [10240]]
+    assert list(toy.cells("agent_runtime_heap_usage_bytes").values()) == [[10240]]
+
+
+def test_a_metric_of_ones_own_is_on_the_page(toy):
+    """What a file defines is exposed under its own name, whichever signal feeds it."""
+    toy.tell("search", hits=3, index="web")
+    toy.tell("search", hits="30", index="web")
+    toy.send(total("toy.calls", number(4)))
+
+    assert toy.cells("acme_found") == {'agent="toy",index="web"': [0, 1, 2, 33, 2]}
+    assert toy.cells("acme_calls_total") == {'agent="toy"': [4]}
+
+
+def test_a_name_that_is_taken(toy, caplog):
+    """A reload may define a metric whose name is passed through already: then it is not shown."""
+    toy.send(total("acme.late", number(1)))
+    text = TOY.replace("instruments:", 'instruments:\n  acme.late: {kind: gauge, unit: "{x}", help: Late.}')
+    text = text.replace("metrics:", "metrics:\n  - {name: toy.late, to: acme.late}")
+    toy.path.write_text(text.replace("acme.calls: {kind: counter", "acme.calls: {kind: gauge"))
+    toy.ingest.adopt(Config(), Dialects.load([toy.path], memory=toy.ingest.policy.dialects.memory))
+
+    toy.tell("turn")
+    assert toy.cells("agent_turns_total") == {'agent="toy"': [1]}
+    assert [record.message for record in caplog.records] == ["a metric of a dialect file is not shown"] * 2
+    assert toy.send(total("acme.found", number(1))).rejections[0].reason == "type_conflict"
+
+
+def test_active_sessions_and_counts_are_read(toy):
+    """Sessions heard of lately are a reading of the catalogue."""
+    toy.tell("turn", **{"session.id": "a"})
+    toy.tell("other", **{"session.id": "b"})
+
+    def active():
+        return [each.value for each in readings(toy.ingest) if each.instrument == "agent.sessions.active"]
+
+    assert active() == [2]
+    toy.now += 3600
+    assert active() == [0]
