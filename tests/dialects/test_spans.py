@@ -183,6 +183,16 @@ def test_a_span_waits_for_its_parent(dialect):
     assert all("secret" not in repr(node.kept) for node in dialects.memory.tree._nodes.values())
 
 
+def test_only_roles_that_ask_wait(dialect):
+    """A span does not wait for what only rules of another role ask for."""
+    text = SHARED.replace("{tool: tool, status", '{tool: [tool, "@parent.tool"], status')
+    dialects = dialect(text)
+
+    assert _add(dialects, _span("chat", "p", attributes=CHAT)) == [REQUEST]
+    assert _add(dialects, _span("run", "p", op="tool")) == []
+    assert _add(dialects, _span("p", "x", tool="t")) == [("agent.tool.executions", "t", "ok", 1)]
+
+
 def test_a_parent_that_never_comes(dialect):
     """When time is up a span is measured without its parent, and counted; a rule that needs it does not apply."""
     dialects = dialect(PARENTS.replace(", map: {toy.call: mcp}", ", map: {toy.call: mcp}, default: unknown"))

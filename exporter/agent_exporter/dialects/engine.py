@@ -185,7 +185,8 @@ class Dialects:
         """Measure a span now, or let it wait for what its rules ask for."""
         if not wait.rules:
             return []
-        if node.parent and wait.plan.orphans:
+        orphans = wait.plan.orphans
+        if node.parent and orphans and ("" in orphans or node.role in orphans):
             parent = self.memory.tree.parent(node)
             if parent is None:
                 self.memory.tree.wait_for_parent(node, _slim(wait), now)

@@ -91,7 +91,7 @@ class Plan:
     estimates: bool = True
     shown: bool = True
     start: str = ""
-    orphans: bool = False  # a rule asks for the parent span
+    orphans: frozenset[str] = frozenset()  # roles whose rules ask for the parent span; "" is all spans
     copies: bool = False  # attributes are added to the item's own
 
 
@@ -259,7 +259,7 @@ def _words(dialect: Layer | None, shared: Sequence[Layer]) -> _Words:
 def _plan(signal: str, agent: str, words: _Words, found: _Found, start: str) -> Plan:
     names = frozenset[str]().union(*(rule.names for rule in found.used), *(role.names for role in found.roles))
     derived = derive(signal, {*names, *words.session})
-    orphans = any(name.startswith(PARENT) for name in names)
+    orphans = frozenset(rule.role for rule in found.used for name in rule.names if name.startswith(PARENT))
     return Plan(
         agent,
         tuple(found.rules),
@@ -272,7 +272,7 @@ def _plan(signal: str, agent: str, words: _Words, found: _Found, start: str) -> 
         shown=words.authority.get(_ACTIVE, "none") == "none",
         start=start,
         orphans=orphans,
-        copies=bool(derived) or orphans or SESSION in names,
+        copies=bool(derived or orphans) or SESSION in names,
     )
 
 
