@@ -112,8 +112,11 @@ def test_labels_of_a_run(totals_of):
         "source": {"config"},
         "provider": {"anthropic"},
         "model": {"claude-sonnet-5-5"},
-        "operation": {"chat", "mcp.connect"},
-        "mode": {"stdio"},
+        "operation": {"chat", "mcp.connect", "subagent"},
+        "mode": {"stdio", "general-purpose"},
+        "interface": {"Bash", "Read", "Write", "Edit", "Agent", "mcp_tool", "mcp.connect", "claude-sonnet-5-5"},
+        "from": {"Bash", "Read", "Write", "mcp_tool"},
+        "to": {"Agent", "Bash", "Edit", "Read", "mcp_tool"},
         "type": {"input", "output", "cache_read", "cache_write"},
         "basis": {"reported"},
     }
@@ -125,7 +128,11 @@ def test_durations_are_seconds(event):
 
     found = {m.instrument.name: m.value for m in Dialects.load().events(event("", attributes, scope=SCOPE))}
 
-    assert found == {"agent.tool.executions": 1, "agent.tool.execution.duration": 1.5}
+    assert found == {
+        "agent.tool.executions": 1,
+        "agent.tool.execution.duration": 1.5,
+        "agent.interface.consecutive_failures": 0,
+    }
 
 
 @pytest.mark.parametrize(
