@@ -9,7 +9,6 @@ from typing import NamedTuple
 import pytest
 
 import captures
-from again import REQUESTS, again
 from agent_exporter.catalog import CATALOG
 from agent_exporter.collector.ingest import Ingest
 from agent_exporter.config import Config
@@ -19,12 +18,12 @@ from agent_exporter.expose.names import Strategy, metric_name
 from agent_exporter.model import Form, Kind, Metric, Resource, Scope, Signal, Span
 from otlp import EPOCH, SECOND, dialects
 from replay import protobuf
+from rewrite import REQUESTS, another
 
 AGENTS = ("claude-code", "codex", "gemini-cli", "qwen-code", "copilot-cli", "opencode")
 RUNS = [name for name in captures.names() if name.startswith(AGENTS)]
 STRATEGY = Strategy("UnderscoreEscapingWithSuffixes")
 KINDS = {metric_name(row.name, row.unit, row.kind, STRATEGY).sample: row.kind for row in CATALOG.values()}
-LATER = 10 * 3600 * SECOND
 
 # How an agent sees the end of a call; what is not here ended well (README.md of the captures, «failed?»).
 ENDS = {
@@ -231,7 +230,7 @@ def test_nothing_is_overlooked(run):
 def test_a_second_session_is_twice_as_much(page_of, run):
     """The same again with other ids and later doubles every counter and histogram."""
     bodies = _bodies(run)
-    once, twice = page_of(run), _replayed([*bodies, *((signal, again(signal, body, LATER)) for signal, body in bodies)])
+    once, twice = page_of(run), _replayed([*bodies, *((signal, another(signal, body)) for signal, body in bodies)])
     expected = {key: pytest.approx([2 * cell for cell in each.expected]) for key, each in _growing(once).items()}
 
     assert {key: cells.expected for key, cells in _growing(twice).items()} == expected
