@@ -96,7 +96,7 @@ class Rule:
     def measure(self, moment: Moment) -> Measurement | None:
         """Say what an event or span adds, None if nothing."""
         attributes = moment.attributes
-        if not self.applies(attributes):
+        if self.tests and not self.applies(attributes):
             return None
         amount = self.amount(attributes)
         if amount is None:

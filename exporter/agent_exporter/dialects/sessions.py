@@ -51,16 +51,21 @@ class Sessions:
     def touch(self, agent: str, name: str, now: float, *, shown: bool) -> Session:
         """Hear of a session."""
         key = hash((agent, name))
-        session = self._known.pop(key, None)
+        session = self._known.get(key)
         if session is None:
-            session = Session(key, agent, now, shown)
-            if shown:
-                self._agents[agent] = None
-            if len(self._known) >= SESSIONS:
-                self._known.popitem(last=False)
-                self._counts[DROPPED] += 1
-        session.seen = max(now, session.seen)
-        self._known[key] = session
+            return self._open(Session(key, agent, now, shown))
+        if now > session.seen:
+            session.seen = now
+            self._known.move_to_end(key)
+        return session
+
+    def _open(self, session: Session) -> Session:
+        if session.shown:
+            self._agents[session.agent] = None
+        if len(self._known) >= SESSIONS:
+            self._known.popitem(last=False)
+            self._counts[DROPPED] += 1
+        self._known[session.key] = session
         return session
 
     def active(self, now: float) -> dict[str, int]:
