@@ -50,8 +50,8 @@ class Collector:
         self.ingest = Ingest(config, Dialects.load(config.dialects.paths, prices=_prices(config)))
         self.started = self.ingest.clock() / 1e9
         self.renderer = Renderer(created=config.metrics.created)
-        self.sampler = Sampler(__version__, self.readings, self.ingest.own)
         self.machine = Machine()
+        self.sampler = Sampler(__version__, self.readings, self.ingest.own, self.look)
         self._sampling = threading.Lock()
         self.is_ready = False
         self.addresses = Addresses(config.otlp.grpc_address, config.otlp.http_address, config.web.listen_address)
@@ -95,14 +95,18 @@ class Collector:
             self.sampler.collect()
 
     def readings(self) -> list[Reading]:
-        """Read what the collector knows of itself and of its machine."""
-        sample = self.config.sample
-        settings = Settings(sample.interval, sample.host, sample.processes, sample.uss)
+        """Read what the collector knows of itself."""
         return [
             *telemetry.readings(self.ingest),
             Reading("agent_exporter.omitted.families", (), len(self.renderer.omitted)),
-            *self.machine.read(settings, self.ingest.policy.dialects.processes, self.pushed),
         ]
+
+    def look(self) -> list[Reading] | None:
+        """Look at the machine if it is time, which is before its gauges would leave the page."""
+        sample = self.config.sample
+        interval = min(sample.interval, self.config.expiry.stream / 2)
+        settings = Settings(interval, sample.host, sample.processes, sample.uss)
+        return self.machine.read(settings, self.ingest.policy.dialects.processes, self.pushed)
 
     def pushed(self) -> list[Push]:
         """List the processes that pushed, of this machine and others."""

@@ -178,7 +178,10 @@ class Prices(Section):
 class Sample(Section):
     """What the collector looks at on its own machine."""
 
-    interval: Duration = Field(15.0, description="Look at most this often, however often the page is asked for.")
+    interval: Duration = Field(
+        15.0,
+        description="Look at most this often, however often the page is asked for; at least twice in `expiry.stream`.",
+    )
     host: Switch = Field(
         default=True, description="The machine (`system_*`), and the limits of the container (`container_*`)."
     )

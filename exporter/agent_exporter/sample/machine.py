@@ -1,7 +1,7 @@
 """The machine that the collector runs on: host, container and the agents' processes.
 
-What may live here: when to look. A look costs about 0.1 ms a process of the machine, so that
-readings serve until the next one is due, however often somebody asks.
+What may live here: when to look. A look costs about 0.1 ms a process of the machine, and as much
+a reading that is pushed, so that nothing is read or pushed before the next look is due.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ class Machine:
         self._clock = clock
         self._misses = Misses()
         self._processes = Processes(platform.node(), os.getpid(), self._misses)
-        self._readings: list[Reading] = []
-        self._due = (0.0, Settings())
+        self._due = 0.0
+        self._settings: Settings | None = None
 
     def read(
         self, settings: Settings, rules: Sequence[Rule], pushed: Callable[[], Iterable[Push]]
-    ) -> Sequence[Reading]:
-        """Read what the settings ask for, or return the last readings while they are new enough."""
+    ) -> list[Reading] | None:
+        """Read what the settings ask for; None while the last look is new enough."""
         now = self._clock()
-        if not self._readings or now >= self._due[0] or settings != self._due[1]:
-            self._readings = [*self._look(settings, rules, pushed, now), *self._misses.read()]
-            self._due = now + settings.interval, settings
-        return self._readings
+        if settings == self._settings and now < self._due:
+            return None
+        self._due, self._settings = now + settings.interval, settings
+        return [*self._look(settings, rules, pushed, now), *self._misses.read()]
 
     def _look(
         self, settings: Settings, rules: Sequence[Rule], pushed: Callable[[], Iterable[Push]], now: float

@@ -9,7 +9,7 @@ this module's object began.
 
 from __future__ import annotations
 
-import math
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -25,6 +25,7 @@ from ..catalog import CATALOG
 from ..model import Instrument, Kind, Labels
 from .reading import Reading
 
+ENDED = -sys.float_info.max  # stands for «no value any more» on the way through the SDK, which drops NaN
 MAX_SETS = 1_500  # attribute sets of one instrument, with those that are gone, before it is made anew
 
 Send = Callable[[bytes], object]
@@ -80,8 +81,8 @@ class Observed:
             self._values[name][labels] = value
         for name, values in before.items():
             if CATALOG[name].kind is Kind.GAUGE:
-                ended = (labels for labels, value in values.items() if not math.isnan(value))
-                self._values[name] = {**dict.fromkeys(ended, math.nan), **self._values[name]}
+                ended = (labels for labels, value in values.items() if value != ENDED)
+                self._values[name] = {**dict.fromkeys(ended, ENDED), **self._values[name]}
         if any(self._is_stale(name, values) for name, values in self._values.items()):
             self._renew()
         self._reader.collect()
@@ -92,10 +93,10 @@ class Observed:
         return len(known) > MAX_SETS and len(known) > 2 * len(values)
 
     def _finish(self, request: ExportMetricsServiceRequest) -> None:
-        """Say of NaN that there is no value any more, and of every total that it began when we did."""
+        """Say what ended in OTLP's way (`NO_RECORDED_VALUE`), and of every total that it began when we did."""
         for metric in request.resource_metrics[0].scope_metrics[0].metrics:
             for point in metric.gauge.data_points:
-                if math.isnan(point.as_double):
+                if point.as_double == ENDED:
                     point.ClearField("as_double")
                     point.flags = DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
             for point in metric.sum.data_points:

@@ -22,18 +22,24 @@ NAME = "agent-exporter"
 
 
 class Sampler:
-    """Observes `read()` and the own process; `collect()` pushes everything once."""
+    """Observes `read()` and the own process each time, and what `look()` gives unless it gives None."""
 
-    def __init__(self, version: str, read: Callable[[], Iterable[Reading]], send: Send) -> None:
+    def __init__(
+        self,
+        version: str,
+        read: Callable[[], Iterable[Reading]],
+        send: Send,
+        look: Callable[[], Iterable[Reading] | None] = lambda: None,
+    ) -> None:
         instance = f"{platform.node()}:{os.getpid()}"
         resource = Resource({"service.name": NAME, "service.version": version, "service.instance.id": instance})
 
         def open_meter(reader: MetricReader) -> Meter:
             return MeterProvider([reader], resource, shutdown_on_exit=False).get_meter(NAME, version)
 
-        self._read, self._version = read, version
+        self._read, self._look, self._version = read, look, version
         self._process = Process(NAME, instance)
-        self._observed = Observed(open_meter, send)
+        self._own, self._seen = Observed(open_meter, send), Observed(open_meter, send)
         self._recorded = Encoder(send)
         meter = open_meter(self._recorded)
         self._histograms: dict[str, Histogram] = {
@@ -47,8 +53,11 @@ class Sampler:
         self._histograms[instrument].record(value)
 
     def collect(self) -> None:
-        """Read everything and push it."""
+        """Read everything that is due and push it."""
         python = ".".join(map(str, sys.version_info[:3]))
         build = Reading("agent_exporter.build.info", (("version", self._version), ("python", python)), 1)
-        self._observed.push((*self._read(), *map(Reading._make, self._process.read()), build))
+        self._own.push((*self._read(), *map(Reading._make, self._process.read()), build))
+        seen = self._look()
+        if seen is not None:
+            self._seen.push(seen)
         self._recorded.collect()

@@ -20,7 +20,7 @@ MAX_PROCESSES = 2_000  # processes that are read, children included
 COMMAND_LENGTH = 4_096  # characters of a command line that a rule sees: agents pass whole prompts there
 CLOCK_SLACK = 2.0  # seconds by which a process may seem younger than its first push: `btime` is a whole second
 
-ROLE = "agent"  # of a process that is known by its pushes only
+ROLE = "main"  # of a process that is known by its pushes only, as the dialects have it
 
 
 class Rule(Protocol):
@@ -112,13 +112,16 @@ class Tree:
         reached.extend((node, None) for node in nodes.values() if node.parent not in nodes or node.parent == node.pid)
         while reached:
             node, above = reached.popleft()
-            owner = self._owner(node, above or kept.get(node.process))
+            owner = self._owner(node, above, kept.get(node.process))
             reached.extend((child, owner) for child in below[node.pid] if child.parent != child.pid)
         self.owners = {process: root for process, root in self.owners.items() if root in self.roots}
 
-    def _owner(self, node: Node, above: psutil.Process | None) -> psutil.Process | None:
+    def _owner(self, node: Node, above: psutil.Process | None, kept: psutil.Process | None) -> psutil.Process | None:
         if node.pid == self._own:
             return None
+        if node.zombie and above is None and kept in (None, node.process):
+            return None  # an agent's process that ended, and whoever has to wait for it does not count its time
+        above = above or kept
         identity = self._identify(node, self.roots.get(above) if above else None)
         owner = node.process if identity else above
         if owner is None or not self._admit(node.process, root=identity is not None):
@@ -147,7 +150,7 @@ class Tree:
     def _find(self, node: Node) -> tuple[str, str] | None:
         """Ask the rules for agent and role; what was found once stays, for agents change their titles."""
         found = self._found.get(node.process)
-        if found is None:
+        if found is None and not node.zombie:
             rule = next((rule for rule in self._rules if self._fits(rule, node)), None)
             if rule is not None:
                 found = self._found[node.process] = rule.agent, rule.role
