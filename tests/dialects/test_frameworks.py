@@ -11,6 +11,8 @@ from functools import cache
 from typing import NamedTuple
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
 
 import captures
 from agent_exporter.collector.ingest import Ingest
@@ -213,6 +215,59 @@ def test_a_payload_that_is_sent_again_counts_once(name):
     replay.run(captures.load(name), times=2)
 
     assert replay.told() == replayed(name).told()
+
+
+def _spans(capture):
+    """Yield every span of a capture in a request of its own."""
+    for payload in capture.payloads:
+        if payload.signal == "traces":
+            for outer in ExportTraceServiceRequest.FromString(protobuf(payload)).resource_spans:
+                for inner in outer.scope_spans:
+                    for span in inner.spans:
+                        scope = ScopeSpans(scope=inner.scope, spans=[span])
+                        yield ExportTraceServiceRequest(
+                            resource_spans=[ResourceSpans(resource=outer.resource, scope_spans=[scope])]
+                        )
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_order_of_spans_does_not_matter(name):
+    """Spans one by one, the last first, so that parents come before their children: the same numbers."""
+    replay = Replay()
+    for request in reversed([*_spans(captures.load(name))]):
+        assert replay.ingest(Signal.TRACES, request.SerializeToString()).rejected == 0
+
+    assert replay.told() == replayed(name).told()
+
+
+TURNS = {  # runs that a program started, by hand from FRAMEWORKS.md
+    **dict.fromkeys((name for name in RUNS if name.endswith("http-protobuf")), 2),
+    **dict.fromkeys((name for name in RUNS if name.endswith("grpc")), 3),
+    **dict.fromkeys((name for name in RUNS if name.startswith(("openai-2", "openai-3", "mcp-"))), 0),  # no agent
+    "openai-agents-0.24.0-openinference/grpc": 4,  # with the hand-off
+    "openai-agents-0.24.0-otel-v2/grpc": 4,
+    "smolagents-1.26.0-openinference/grpc": 1,  # a failed run's span never comes, and the next is its child
+    "vercel-ai-6.0.326/http-json": 3,
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_turns(name):
+    """A run is a turn, whatever agents it hands over to and however many spans say that it is one."""
+    replay = replayed(name)
+
+    assert sum(value for _, value in replay.series("agent_turns_total")) == TURNS[name]
+    assert sum(value for _, value in replay.series("agent_turn_duration_seconds")) == TURNS[name]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_requests_have_models_and_providers(name):
+    """The model is the one asked for, or what the framework knows instead; the provider is one of the conventions."""
+    models = {"gpt-5-mini", "gpt-5-mini-2025-08-07", "gemini-2.5-flash", "text-embedding-3-small"}
+
+    for labels, _ in replayed(name).series("agent_tokens_total"):
+        assert labels["model"] in models
+        assert labels.get("provider") in {"openai", "gcp.gemini"} or name.startswith("strands-")
 
 
 @pytest.mark.parametrize("name", RUNS)
