@@ -1,3 +1,4 @@
+import psutil
 import pytest
 
 from agent_exporter.sample import Machine, Settings
@@ -47,3 +48,19 @@ def test_what_is_switched_off_is_not_looked_at():
 
     assert counted.read(host=False, processes=False) == {"agent_exporter"}
     assert counted.looks == 0
+
+
+def test_a_list_that_cannot_be_read(monkeypatch):
+    """Where the system does not list its processes that is counted, and the host is there."""
+
+    def denied():
+        raise PermissionError
+
+    monkeypatch.setattr(psutil, "pids", denied)
+    machine = Machine()
+    readings = machine.read(Settings(), (), list)
+
+    assert "system.uptime" in {name for name, *_ in readings}
+    assert [
+        (labels, value) for name, labels, value in readings if name.endswith("errors") and value and "sample" in name
+    ] == [((("source", "process"), ("reason", "denied")), 1)]

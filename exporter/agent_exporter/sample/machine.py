@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from . import container, host
 from .processes import Processes
-from .reading import Misses, Reading
+from .reading import FAILURES, Misses, Reading
 from .tree import Push, Rule
 
 
@@ -54,4 +54,7 @@ class Machine:
             yield from host.read(self._misses)
             yield from container.read(self._misses)
         if settings.processes:
-            yield from self._processes.read(rules, pushed(), uss=settings.uss, now=now)
+            try:
+                yield from tuple(self._processes.read(rules, pushed(), uss=settings.uss, now=now))
+            except FAILURES as error:  # of the list as a whole; what fails for one process is noted with it
+                self._misses.fail("process", "list", error)

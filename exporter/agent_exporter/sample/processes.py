@@ -124,8 +124,8 @@ class Processes:
             families[identity].add(seen)
             parent = nodes.get(node.parent)
             spent[process] = self._spent(process, identity, parent and parent.process, seen)
-        for start in self._living.values():
-            families[start.identity].begin(start.start)
+        for living in self._living.values():
+            families[living.identity].begin(living.start)
         self._accounts.charge(spent)
         return families
 
