@@ -75,11 +75,13 @@ class Page(NamedTuple):
     text: str
 
     def sums(self, family, *labels):
-        """Sum a family's counters by some of its labels, without those that are 0."""
+        """Sum a family's counters, or counts of histograms, by some labels, without those that are 0."""
         found = Counter()
         for (name, pairs), cells in self.cells.items():
             if name == family:
-                found[tuple(dict(pairs)[label] for label in labels)] += cells[0]
+                found[tuple(dict(pairs)[label] for label in labels)] += cells[
+                    -1 if KINDS[name] is Kind.HISTOGRAM else 0
+                ]
         return {key: value for key, value in found.items() if value}
 
     def normalised(self, *kinds):
@@ -192,6 +194,27 @@ def test_sessions_and_turns(page_of, run, family):
     truth = {(): len("&".join(_designs(run)).split("&"))}
 
     assert page_of(run).sums(family) == _with_gaps(run, family, truth)
+
+
+@pytest.mark.parametrize("run", [run for run in RUNS if run.startswith(("claude-code", "codex"))])
+def test_retries(page_of, run):
+    """The request of s3 that was refused was sent again once; no other agent tells of it."""
+    assert page_of(run).sums("agent_model_retries_total") == ({(): 1} if "s3" in _designs(run) else {})
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_durations_are_of_what_is_counted(page_of, run):
+    """There is a duration of every request, and of every tool call that ran, however it ended."""
+    page = page_of(run)
+    for counter, histogram, labels in (
+        (REQUESTS_TOTAL, "agent_model_request_duration_seconds", ("model", "status")),
+        ("agent_tool_executions_total", "agent_tool_execution_duration_seconds", ("tool", "status")),
+    ):
+        counted = page.sums(counter, *labels)
+        if _agent(run) == "claude-code":
+            counted = {key: value for key, value in counted.items() if key[-1] != "rejected"}
+
+        assert page.sums(histogram, *labels) == counted
 
 
 @pytest.mark.parametrize("run", RUNS)
