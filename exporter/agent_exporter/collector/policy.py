@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from fnmatch import translate
+from functools import lru_cache
 
 from ..catalog import CATALOG
 from ..config import Config
 from ..decode.records import Invalid
 from ..dialects import Dialects
 from ..dialects.privacy import DROP_ATTRIBUTES, compile_drop
-from ..expose.labels import block, job_instance, label_pairs, target_labels
+from ..expose.labels import NAMES, block, job_instance, label_pairs, target_labels
 from ..expose.names import Strategy
 from ..model import Attributes, Feed, Labels, Metric, Resource, Scope, Value
 from ..store.families import Families
@@ -46,8 +47,8 @@ class Policy:
         passed = config.metrics.pass_through
         self._included, self._excluded = _globs(passed.include), _globs(passed.exclude)
         drops = DROP_ATTRIBUTES if config.metrics.drop_attributes is None else config.metrics.drop_attributes
-        self._drop = compile_drop(drops)
-        self._keep = _globs(config.metrics.keep_attributes)
+        drop, keep = compile_drop(drops), _globs(config.metrics.keep_attributes)
+        self._may_label = lru_cache(NAMES)(lambda key: keep(key) or not drop(key))
         self._copied = _globs(config.metrics.resource_labels)
 
     def passes(self, name: str) -> bool:
@@ -61,7 +62,7 @@ class Policy:
 
     def keep(self, attributes: Attributes) -> Attributes:
         """Return the attributes that may become labels of anything, long values cut."""
-        return {key: self._cut(value) for key, value in attributes.items() if self._keep(key) or not self._drop(key)}
+        return {key: self._cut(value) for key, value in attributes.items() if self._may_label(key)}
 
     def sampled(self, attributes: Attributes) -> bytes:
         """Return the label block of an exemplar: what may be a label, and the ids that an exemplar is for."""

@@ -124,20 +124,15 @@ def _map(value: AnyValue) -> Value:
     return attributes(value.kvlist_value.values)
 
 
-_VALUES = {
-    "string_value": lambda value: value.string_value,
-    "bool_value": lambda value: value.bool_value,
-    "int_value": lambda value: value.int_value,
-    "double_value": lambda value: value.double_value,
-    "bytes_value": lambda value: value.bytes_value,
-    "array_value": _array,
-    "kvlist_value": _map,
-}
+_PLAIN = frozenset({"string_value", "bool_value", "int_value", "double_value", "bytes_value"})
+_NESTED = {"array_value": _array, "kvlist_value": _map}
 
 
 def _value(value: AnyValue) -> Value:
     kind = value.WhichOneof("value")
-    return _VALUES[kind](value) if kind in _VALUES else None  # P20: an empty value is legal
+    if kind in _PLAIN:
+        return getattr(value, kind)  # type: ignore[no-any-return]
+    return _NESTED[kind](value) if kind in _NESTED else None  # P20: an empty value is legal
 
 
 def attributes(pairs: Iterable[KeyValue]) -> Attributes:
