@@ -139,7 +139,7 @@ class Intake:
             self.family = self._open(self.metric)  # it was forgotten with its last series
         row = self.streams.revive(point.identity)
         if row is None:
-            self.policy.admit(self.meter.client)
+            self.policy.admit(self.meter.client, own=self.meter.own)
             row = self.streams.open(point.identity, point.start)
             if self.policy.baseline(point.start):
                 self._begin_at(row, point)
