@@ -53,7 +53,11 @@ class Prometheus:
         ]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        until(self._is_ready)
+        try:
+            until(self._is_ready)
+        except AssertionError:
+            self.stop()
+            raise
 
     def _is_ready(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()

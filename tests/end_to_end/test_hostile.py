@@ -51,12 +51,10 @@ NOISE = random.Random(1)
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
     """Run one collector through all of this; it must live, keep what it had, and say nothing bad."""
-    running = Collector(tmp_path_factory.mktemp("hostile"))
-    assert running.push("metrics", GOOD).status == 200
-    yield running
-    assert running.process.poll() is None
-    running.kill()
-    running.check_log()
+    with Collector(tmp_path_factory.mktemp("hostile")) as running:
+        assert running.push("metrics", GOOD).status == 200
+        yield running
+        assert running.process.poll() is None
 
 
 @pytest.fixture(autouse=True)

@@ -140,19 +140,17 @@ def _lines(running):
 @pytest.fixture(scope="module")
 def fed(tmp_path_factory):
     """Replay everything that was ever captured into one collector."""
-    running = Collector(tmp_path_factory.mktemp("fed"))
+    with Collector(tmp_path_factory.mktemp("fed")) as running:
 
-    def replay(name):
-        capture = captures.load(name)
-        with running.sender(capture.protocol, partly=True) as send:
-            for payload in capture.payloads:
-                send(payload, payload.body)
+        def replay(name):
+            capture = captures.load(name)
+            with running.sender(capture.protocol, partly=True) as send:
+                for payload in capture.payloads:
+                    send(payload, payload.body)
 
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(replay, captures.names()))
-    yield running
-    running.kill()
-    running.check_log()
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(replay, captures.names()))
+        yield running
 
 
 def test_every_capture_on_one_page(fed, program):
