@@ -20,7 +20,7 @@ from ..expose.labels import NAMES, block, job_instance, label_pairs, target_labe
 from ..expose.names import Strategy
 from ..model import Attributes, Feed, Labels, Metric, Resource, Scope, Value
 from ..store.families import Families
-from .clients import Client
+from .clients import Meter
 from .ledger import Ledger
 from .normalised import Normalised
 
@@ -108,28 +108,34 @@ class Policy:
         own = {f"otel_scope_{key}": value for key, value in self.keep(scope.attributes).items()}
         return label_pairs(own | fixed, self.strategy)[0]
 
-    def identify(self, resource: Resource) -> tuple[Labels, Labels]:
-        """Return a client's job and instance, and its `target_info` labels."""
-        shown = {key: self._cut(resource.attributes[key]) for key in _IDENTITY if key in resource.attributes}
-        return job_instance(shown), target_labels(self.keep(resource.attributes) | shown, self.strategy)
+    def identity(self, resource: Resource) -> Labels:
+        """Return a client's job and instance (R1, R2)."""
+        return job_instance(self._who(resource))
 
-    def admit(self, client: Client, *, own: bool = False) -> None:
+    def target(self, resource: Resource) -> Labels:
+        """Return the labels of a client's `target_info` (R3)."""
+        return target_labels(self.keep(resource.attributes) | self._who(resource), self.strategy)
+
+    def _who(self, resource: Resource) -> Attributes:
+        return {key: self._cut(resource.attributes[key]) for key in _IDENTITY if key in resource.attributes}
+
+    def admit(self, meter: Meter) -> None:
         """Let a client open one more stream. Raises Invalid when a limit is reached.
 
-        The collector's `own` are always let in: a limit that is reached must not hide the count of what it refuses.
+        The collector's own are always let in: a limit that is reached must not hide the count of what it refuses.
         """
-        limits = self.config.limits
-        if self.streams >= limits.streams and not own:
+        limits, client = self.config.limits, meter.client
+        if self.streams >= limits.streams and not meter.own:
             raise Invalid("stream_limit", f"the collector tracks {limits.streams} streams already (limits.streams)")
-        if client.streams >= limits.streams_per_client and not own:
+        if client.streams >= limits.streams_per_client and not meter.own:
             detail = f"this client has {limits.streams_per_client} streams already (limits.streams_per_client)"
             raise Invalid("client_stream_limit", detail)
         self.streams += 1
         client.streams += 1
 
-    def exhausted(self, client: Client) -> bool:
+    def exhausted(self, meter: Meter) -> bool:
         """Tell whether a client's next new series goes to the overflow series."""
-        return client.series >= self.config.limits.series_per_client
+        return meter.client.series >= self.config.limits.series_per_client and not meter.own
 
     def baseline(self, start: int) -> bool:
         """Tell whether a running total that began then counts from its first sight on only."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from itertools import pairwise
-from struct import pack
 from typing import Any, NamedTuple, TypeVar
 
 from google.protobuf import message
@@ -71,7 +70,7 @@ class Quantiles(NamedTuple):
 
     count: int  # type: ignore[assignment]  # as above
     total: float
-    values: list[float]
+    values: list[tuple[float, float]]  # quantile and value, ascending
 
 
 class Point(NamedTuple):
@@ -311,9 +310,9 @@ def _summary(made: SummaryDataPoint) -> Point:
     return Point(
         made.start_time_unix_nano,
         made.time_unix_nano,
-        Quantiles(made.count, made.sum, [value for _, value in pairs]),
+        Quantiles(made.count, made.sum, pairs),
         attributes(made.attributes),
-        _identity(made) + pack(f"<{len(quantiles)}d", *quantiles),
+        _identity(made),
         quantiles,
         bool(made.flags & _NO_RECORDED_VALUE),
     )
