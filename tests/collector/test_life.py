@@ -392,3 +392,13 @@ def test_a_reload_never_stops_half_way() -> None:
     )
     assert [each.reason for each in answer.rejections] == ["type_conflict"]
     assert bench.page() == {'x{job="a"}': [2.0], 'x_y_total{job="b"}': [1.0]}
+
+
+def test_a_gauge_outlives_a_reload_but_not_its_client() -> None:
+    """What a gauge said last stays over a reload, and leaves in time if nobody says it again."""
+    bench = Bench(**EXPIRY)
+    bench.send(gauge("level", number(1)))
+    bench.ingest.adopt(Config.model_validate(EXPIRY), Dialects.load())
+    assert bench.page() == {'level{job="app"}': [1.0]}
+    _sweep(bench, 6)
+    assert bench.page() == {}

@@ -541,7 +541,6 @@ def test_json_and_protobuf_make_one_page(collector):
     assert [pair for pair in zip(*pages, strict=True) if pair[0] != pair[1]] == []
 
 
-@pytest.mark.xfail(reason="a client is known by the bytes of its resource; a default that is written out makes another")
 def test_one_client_in_two_encodings(running):
     """A counter that comes as protobuf once and as JSON once, of one client, is counted once."""
     body = otlp(total("twice.done", number(5.0)))

@@ -287,7 +287,6 @@ def test_reload_under_load(collector, tmp_path):
     load.end()
 
 
-@pytest.mark.xfail(reason="a reload hides every gauge until its client sends again, a minute for most")
 def test_gauges_survive_a_reload(reloading):
     """What a gauge said last is on the page after a reload too, without its client sending again."""
     reloading.push()

@@ -233,7 +233,7 @@ class Ingest:
             expiry, now = self.policy.config.expiry, self.clock()
             after = [max(1, round(each / expiry.sweep)) for each in (expiry.stream, expiry.series, expiry.memory)]
             forgotten = sum(intake.sweep(now, after[0], after[2]) for intake in self._intakes())
-            hidden = self.policy.families.sweep(after[1], after[2])
+            hidden = self.policy.families.sweep(*after)
             self.policy.normalised.unlearn()
             self._leave()
             for kind, count in (("stream", forgotten), ("series", hidden)):

@@ -221,15 +221,15 @@ class Intake:
 
     # -- life -------------------------------------------------------------
 
-    def retire(self, gone: set[int]) -> None:
-        """Let streams fall silent: what they say now leaves the page, what they counted stays."""
+    def retire(self, gone: set[int], *, stay: bool = False) -> None:
+        """Let streams fall silent: what they say now leaves the page (unless it may stay), what they counted stays."""
         for row in gone:
             histograms.fold(self.streams, row)
         if self.apply is numbers.follow:
             numbers.withdraw(self.streams, gone)
         for row in gone:
             for table, series in self.streams.part(row):
-                if table.fleeting and not table.refs[series]:
+                if table.fleeting and not table.refs[series] and not stay:
                     table.hide(series)
         self.streams.silence(gone)
 
@@ -249,7 +249,7 @@ class Intake:
 
     def unlearn(self) -> None:
         """Let every stream be resolved anew at its next point, its state kept: the policy has changed."""
-        self.retire(set(self.streams.rows.values()))
+        self.retire(set(self.streams.rows.values()), stay=self.apply is numbers.put)
         self.passes = self.policy.passes(self.metric.name)
         if not self.passes:
             self.family = None

@@ -232,9 +232,11 @@ class Families:
             if any(len(table.index) and len(table.hidden) < len(table.texts) for table in family.tables)
         ]
 
-    def sweep(self, hide_after: int, forget_after: int) -> int:
+    def sweep(self, silent_after: int, hide_after: int, forget_after: int) -> int:
         """Age every series; give back the names of families that have none left; return how many were hidden."""
-        hidden = sum(table.sweep(hide_after, forget_after) for table in self._tables())
+        hidden = sum(
+            table.sweep(silent_after if table.fleeting else hide_after, forget_after) for table in self._tables()
+        )
         for family in [each for each in self.by_name.values() if not each.reserved]:
             if not any(table.index for table in family.tables):
                 del self.by_name[family.name]
