@@ -462,7 +462,8 @@ def test_text_of_every_kind(running):
     """Names and values of any characters make a page that parsers accept."""
     texts = ["\n", '"', "\\", "\x00", "\x7f", "é", "😀", "a" * 5000, "\u2028", "#", "{}", ",", " ", "# EOF\n", "\ufeff"]
     points = [number(float(index), {"n": index, f"k{text}": text}) for index, text in enumerate(texts)]
-    named = [gauge(f"odd.name{text}", number(1.0), unit=text, description=text) for text in texts]
+    short = [text for text in texts if len(text) < 100]
+    named = [gauge(f"odd.name{text}", number(1.0), unit=text, description=text) for text in short]
     answer = running.push("metrics", otlp(gauge("odd", *points), *named))
     assert (answer.status, answer.body) == (200, b"")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from hashlib import blake2b
 from threading import RLock
@@ -45,7 +46,7 @@ class Ingest:
         self._clients: dict[Hashable, Client] = {}
         self._meters: dict[tuple[Client, Hashable], tuple[Meter, Intakes]] = {}
         self._origins: dict[Origin, tuple[Meter, Intakes, Resource, Labels]] = {}  # by what was sent, to find it fast
-        self._repeats: dict[bytes, None] = {}
+        self._repeats: OrderedDict[bytes, None] = OrderedDict()
         self.lock = RLock()
         self._take = {
             Signal.METRICS: self._metrics,
@@ -169,7 +170,7 @@ class Ingest:
             return bool(body)
         self._repeats[digest] = None
         while len(self._repeats) > self.policy.config.limits.payload_memory:
-            del self._repeats[next(iter(self._repeats))]
+            self._repeats.popitem(last=False)
         return False
 
     # -- who sends --------------------------------------------------------

@@ -6,7 +6,7 @@ instruments, the human page reads the details; nobody else keeps counters.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from threading import RLock
 from typing import NamedTuple
 
@@ -45,8 +45,8 @@ class Ledger:
         self.counts: Counter[tuple[str, Labels]] = Counter()
         for signal in Signal:  # a first increase needs a 0 before it
             self.count("agent_exporter.received.items", 0, signal=signal)
-        self.refusals: dict[tuple[str, str, str], Refusal] = {}
-        self.seen: dict[Source, float] = {}  # Unix seconds; the newest last
+        self.refusals: OrderedDict[tuple[str, str, str], Refusal] = OrderedDict()
+        self.seen: OrderedDict[Source, float] = OrderedDict()  # Unix seconds; the newest last
 
     def count(self, instrument: str, amount: int = 1, **labels: str) -> None:
         """Add to a counter of the catalogue."""
@@ -68,15 +68,15 @@ class Ledger:
             before = self.refusals.pop(key, None)
             self.refusals[key] = Refusal(signal, reason, subject, detail, count + (before.count if before else 0), now)
             if len(self.refusals) > MAX_DETAILS:
-                del self.refusals[next(iter(self.refusals))]
+                self.refusals.popitem(last=False)
 
     def saw(self, source: Source, now: float) -> None:
         """Remember when a source last sent."""
         with self.lock:
-            self.seen.pop(source, None)
             self.seen[source] = now
+            self.seen.move_to_end(source)
             if len(self.seen) > MAX_SOURCES:
-                del self.seen[next(iter(self.seen))]
+                self.seen.popitem(last=False)
 
     def last_seen(self) -> dict[tuple[str, str], float]:
         """Tell when an agent last sent a signal, whichever of its processes it was."""
