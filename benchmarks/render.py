@@ -11,12 +11,12 @@ import gc
 import random
 import statistics
 import sys
-import time
 import tracemalloc
 import zlib
 from array import array
 from dataclasses import replace
 
+from _measure import timed
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
@@ -121,17 +121,6 @@ def changed(families: list[Family], how: str, rng: random.Random) -> list[Family
 def whole(render, *arguments) -> bytes:
     """Render a page and put it together."""
     return b"".join(render(*arguments))
-
-
-def timed(work, *arguments) -> float:
-    """Measure one call in milliseconds of thread CPU time."""
-    gc.collect()
-    gc.disable()
-    start = time.thread_time_ns()
-    work(*arguments)
-    taken = time.thread_time_ns() - start
-    gc.enable()
-    return taken / 1e6
 
 
 def compare(count: int, make) -> None:

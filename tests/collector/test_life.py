@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 import pytest
@@ -273,3 +274,131 @@ def test_a_reload_changes_what_streams_feed_and_no_total(tmp_path: Path) -> None
     assert page['agent_turns_total{agent="toy"}'] == [2.0]
     assert page['toy_turns_total{job="app"}'] == [5.0]
     assert page['toy_turns_total{job="app",user_id="u"}'] == [2.0]
+
+
+# -- who is who ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        [{"service.name": "app", "a": "1", "b": "2"}, {"b": "2", "a": "1", "service.name": "app"}],
+        [
+            {"service.name": "app", "service.instance.id": "i"},
+            {"service.name": "app", "service.instance.id": "i", "cloud.region": "x"},
+        ],
+    ],
+    ids=["another order", "one attribute more"],
+)
+def test_a_process_is_known_by_what_it_says(resources: list[dict[str, str]]) -> None:
+    """R10: neither the order of resource attributes nor a new one beside an instance id makes a second process."""
+    bench = Bench()
+    for time, resource in enumerate((*resources, *resources), 2):
+        bench.send(total("calls", number(time, time=time)), resource=resource)
+    assert [cells for key, cells in bench.page().items() if key.startswith("calls")] == [[5.0]]
+
+
+def test_another_description_is_no_other_metric() -> None:
+    """T25: a description that changes under way leaves the stream what it is."""
+    bench = Bench()
+    for time in (2, 3):
+        bench.send(total("calls", number(time, time=time), description=str(time)))
+    assert bench.page() == {'calls_total{job="app"}': [3.0]}
+
+
+def test_target_info_of_a_living_process_outlives_its_namesake() -> None:
+    """Two processes that differ in nothing that is shown share one line, which goes with the last of them."""
+    bench = Bench(**EXPIRY)
+    resources = [{"service.name": "app", "host.arch": "arm", "process.pid": pid} for pid in (1, 2)]
+    bench.send(gauge("level", number(1, time=1)), resource=resources[1])
+    for time in range(2, 30):
+        bench.send(gauge("level", number(time, time=time)), resource=resources[0])
+        _sweep(bench, 1)
+    assert 'target_info{host_arch="arm",job="app"}' in bench.page()
+
+
+def test_orders_of_attributes_do_not_pile_up() -> None:
+    """A client whose attributes come in ever other orders costs a bounded number of keys."""
+    bench = Bench()
+    for time, order in enumerate(permutations("abcde"), 2):
+        bench.send(total("calls", number(time, dict.fromkeys(order, "x"), time=time)))
+    (intake,) = [each for each in bench.ingest._intakes() if not each.meter.own]
+    assert (len(intake.streams), len(intake.streams.rows) <= 5) == (1, True)
+    assert list(bench.page().values()) == [[121.0]]
+
+
+# -- room ---------------------------------------------------------------------
+
+
+def test_metrics_without_points_leave_no_trace() -> None:
+    """An empty metric claims no name and costs no memory."""
+    bench = Bench()
+    bench.send(*(gauge(f"level.{n}") for n in range(100)))
+    assert not bench.ingest._meters
+    assert not [name for name in bench.ingest.policy.families.by_name if name.startswith("level")]
+
+
+def test_a_metric_without_a_good_point_claims_no_name() -> None:
+    """The name stays free for who has something to show under it."""
+    bench = Bench()
+    bench.send(gauge("calls_total", number(None)))
+    bench.send(total("calls", number(1)))
+    assert bench.page() == {'calls_total{job="app"}': [1.0]}
+
+
+def test_a_series_that_went_gives_its_place_in_the_budget_back() -> None:
+    """A client's budget counts what it has, not what it ever had."""
+    bench = Bench(**EXPIRY, limits={"series_per_client": 3})
+    for turn in range(10):
+        bench.send(gauge("level", number(1, {"turn": turn}, time=turn + 2)))
+        _sweep(bench, 6)
+    assert list(bench.page()) == []
+    bench.send(gauge("level", number(1, {"turn": "last"}, time=99)))
+    assert list(bench.page()) == ['level{job="app",turn="last"}']
+
+
+def test_long_names_and_values_of_every_kind_are_bounded() -> None:
+    """Arrays, maps, bytes, job and scope are cut like strings; a name that is too long is refused."""
+    long = "x" * 100_000
+    bench = Bench(limits={"label_value_length": 10})
+    attributes = {"array": [long], "map": {"k": long}, "bytes": long.encode(), long: "v"}
+    bench.send(gauge("level", number(1, attributes)), resource={"service.name": long}, scope=long)
+    (key,) = bench.page()
+    assert len(key) < 500
+    assert [each.reason for each in bench.send(gauge(long, number(1))).rejections] == ["name_too_long"]
+    assert max(len(each.subject) for each in bench.ingest.ledger.refusals.values()) <= 200
+
+
+def test_forgotten_streams_are_forgotten_when_the_times_change(tmp_path: Path) -> None:
+    """A reload with shorter times reaches streams that are silent already, and equal times work."""
+    bench = Bench(**EXPIRY)
+    bench.send(total("calls", number(1)))
+    _sweep(bench, 10)
+    short = {"expiry": {"sweep": "15s", "stream": "15s", "series": "15s", "memory": "15s"}}
+    bench.ingest.adopt(Config.model_validate(short), Dialects.load())
+    _sweep(bench, 3)
+    assert (bench.page(), bench.ingest.policy.streams) == ({}, 0)
+
+
+def test_a_reload_never_stops_half_way() -> None:
+    """Pass-through that is switched on finds two types of one name: the second is refused, all else goes on."""
+    bench = Bench(metrics={"pass_through": {"enabled": False}})
+    bench.send(gauge("x", number(1)), resource={"service.name": "a"})
+    bench.send(total("x.y", number(1)), gauge("x_y_total", number(1)), resource={"service.name": "b"})
+    bench.ingest.adopt(Config(), Dialects.load())
+    bench.send(gauge("x", number(2, time=3)), resource={"service.name": "a"})
+    answer = bench.send(
+        total("x.y", number(2, time=3)), gauge("x_y_total", number(2, time=3)), resource={"service.name": "b"}
+    )
+    assert [each.reason for each in answer.rejections] == ["type_conflict"]
+    assert bench.page() == {'x{job="a"}': [2.0], 'x_y_total{job="b"}': [1.0]}
+
+
+def test_a_gauge_outlives_a_reload_but_not_its_client() -> None:
+    """What a gauge said last stays over a reload, and leaves in time if nobody says it again."""
+    bench = Bench(**EXPIRY)
+    bench.send(gauge("level", number(1)))
+    bench.ingest.adopt(Config.model_validate(EXPIRY), Dialects.load())
+    assert bench.page() == {'level{job="app"}': [1.0]}
+    _sweep(bench, 6)
+    assert bench.page() == {}

@@ -56,8 +56,9 @@ def test_a_baseline_counts_only_what_comes_later() -> None:
         ([(1, 2, 10), (5, 6, 3)], 13, 1),  # a new start time
         ([(1, 2, 10), (1, 3, 4)], 14, 1),  # the value fell
         ([(0, 2, 10), (0, 3, 12)], 12, 0),  # no start times at all
-        ([(1, 2, 10), (5, 6, 3), (1, 7, 15), (5, 8, 4)], 19, 3),  # two processes under one name, told apart by start
-        ([(5, 6, 3), (1, 7, 10), (5, 8, 5)], 15, 2),  # the older one is seen second
+        ([(1, 2, 10), (5, 6, 3), (1, 7, 15), (5, 8, 4)], 19, 1),  # two processes under one name, told apart by start
+        ([(5, 6, 3), (1, 7, 10), (5, 8, 5)], 15, 1),  # the older one is seen second
+        ([(1, 2, 10), (0, 3, 12), (1, 4, 13)], 13, 0),  # a start time that is left out at times
     ],
 )
 def test_a_counter_goes_on_after_a_reset(points: list[tuple[int, int, int]], expected: float, resets: int) -> None:
@@ -104,7 +105,9 @@ def test_deltas_add_up(points: list[tuple[int, int, int]], expected: float, note
     assert bench.page()['calls_total{job="app"}'] == [expected]
     assert bench.noted("agent_exporter.gaps") == notes.pop("gap", 0)
     for reason, count in notes.items():
-        assert bench.noted("agent_exporter.dropped.points", reason=reason) == count
+        dropped = bench.noted("agent_exporter.dropped.points", reason=reason)
+        rejected = bench.noted("agent_exporter.rejected.items", reason=reason, signal="metrics")
+        assert (dropped, rejected) == ((count, 0) if reason == "duplicate" else (0, count))
 
 
 def test_points_without_any_time_are_added() -> None:
@@ -373,3 +376,54 @@ def test_a_point_without_value_is_refused() -> None:
     answer = Bench().send(gauge("level", number(None), number(1, {"a": "b"})))
     assert [(each.reason, each.count) for each in answer.rejections] == [("no_value", 1)]
     assert answer.accepted == 1
+
+
+def _totals(bench: Bench, key: str) -> list[float]:
+    return bench.page()[key]
+
+
+def test_a_series_keeps_the_quantiles_it_began_with() -> None:
+    """T17: another process with other quantiles adds its count and sum, and writes into no other series."""
+    bench = Bench()
+    bench.send(_summary((0.5, 2.0)), resource={"service.name": "app", "process.pid": 1})
+    bench.send(gauge("level", number(1)))
+    bench.send(
+        _summary((0.5, 3.0), (0.9, 9.0), count=10, total=20.0), resource={"service.name": "app", "process.pid": 2}
+    )
+    assert bench.page() == {'level{job="app"}': [1.0], 'took{job="app"}': [3.0, 26.0, 13.0]}
+    (table,) = [family.tables[0] for family in bench.ingest.snapshot() if family.name == "took"]
+    assert len(table.values) == len(table.texts) * table.width
+
+
+def test_a_process_that_lives_is_not_pushed_out_by_restarts_of_its_namesake() -> None:
+    """Of many runs under one name the one silent for longest is forgotten, not the one that began first."""
+    bench = Bench()
+    for turn in range(1, 15):
+        bench.send(total("calls", number(turn, start=1, time=turn * 10)))
+        bench.send(total("calls", number(1, start=turn * 10 + 1, time=turn * 10 + 2)))
+    assert _totals(bench, 'calls_total{job="app"}') == [28.0]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_histograms_sum_that_is_no_number_leaves_and_spoils_no_other(value: float) -> None:
+    """T26: a NaN observation is counted, and the shared series shows no sum from then on."""
+    bench = Bench()
+    bench.send(
+        distribution(
+            "took",
+            histogram([1, 0], [1.0], 0.5, {"session.id": "a"}),
+            histogram([0, 1], [1.0], value, {"session.id": "b"}),
+        )
+    )
+    (family,) = bench.ingest.snapshot()
+    assert bench.page() == {'took{job="app"}': [1.0, 2.0, 0.5, 2.0]}
+    assert {cell % family.tables[0].width for cell in family.tables[0].absent} == {2}
+
+
+def test_a_point_from_the_future_does_not_stop_its_stream() -> None:
+    """A wrong clock costs the points until the next sweep, not all that ever follow."""
+    bench = Bench()
+    bench.send(total("calls", number(1, time=10**7)))
+    bench.ingest.sweep()
+    bench.send(total("calls", number(100, time=3700)))
+    assert _totals(bench, 'calls_total{job="app"}') == [100.0]

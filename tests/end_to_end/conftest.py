@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from end_to_end.process import Collector
@@ -10,14 +12,9 @@ from end_to_end.process import Collector
 @pytest.fixture
 def collector(tmp_path_factory):
     """Start collectors with the arguments given; at the end their logs are looked through."""
-    started = []
+    with contextlib.ExitStack() as stack:
 
-    def start(*arguments):
-        started.append(Collector(tmp_path_factory.mktemp("collector"), *arguments))
-        return started[-1]
+        def start(*arguments):
+            return stack.enter_context(Collector(tmp_path_factory.mktemp("collector"), *arguments))
 
-    yield start
-    for each in started:
-        each.kill()
-    for each in started:
-        each.check_log()
+        yield start

@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -52,7 +52,9 @@ class Collector:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
         line = self.process.stdout.readline()
         ready = READY.fullmatch(line)
-        assert ready, (line, self.log.read_text())
+        if not ready:
+            self.kill()
+            raise AssertionError(line, self.log.read_text())
         self.grpc, self.http, self.web = (int(port) for port in ready.groups())
 
     # -- pushing ------------------------------------------------------------
@@ -115,6 +117,16 @@ class Collector:
         )
 
     # -- the end ------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        """Run until the end of a block."""
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """End the process whatever happened; look through its log if nothing did."""
+        self.kill()
+        if kind is None:
+            self.check_log()
 
     def kill(self) -> None:
         """End the process by force if it still runs."""

@@ -26,7 +26,7 @@ ACCEPT = (
 )
 JOBS = {"kept": "true", "renamed": "false"}  # name of the scrape job, and its honor_labels
 CONFIG = """\
-global: {scrape_interval: 1s, scrape_timeout: 1s}
+global: {{scrape_interval: {interval}s, scrape_timeout: {interval}s}}
 scrape_configs:
 """
 JOB = """\
@@ -39,9 +39,9 @@ JOB = """\
 class Prometheus:
     """A Prometheus of our own, with its storage and its log in a folder."""
 
-    def __init__(self, program: str, folder: Path, port: int, jobs: Iterable[str]) -> None:
+    def __init__(self, program: str, folder: Path, port: int, jobs: Iterable[str], interval: int) -> None:
         made = (JOB.format(job=job, honour=JOBS[job], port=port) for job in jobs)
-        (folder / "prometheus.yml").write_text(CONFIG + "".join(made))
+        (folder / "prometheus.yml").write_text(CONFIG.format(interval=interval) + "".join(made))
         self.port = _free_port()
         self.log = folder / "prometheus.log"
         command = [
@@ -53,7 +53,11 @@ class Prometheus:
         ]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        until(self._is_ready)
+        try:
+            until(self._is_ready)
+        except AssertionError:
+            self.stop()
+            raise
 
     def _is_ready(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()

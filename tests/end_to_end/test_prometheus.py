@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
 import captures
-from end_to_end.process import OPENMETRICS, OWN, PATIENCE, lines, samples, until
+from end_to_end.process import OPENMETRICS, OWN, PATIENCE, Collector, lines, samples, until
 from end_to_end.prometheus import ACCEPT, Prometheus
 
 DELTA = {Counter: AggregationTemporality.DELTA, Histogram: AggregationTemporality.DELTA}
@@ -27,7 +27,7 @@ LATENCIES = (0.003, 0.2, 0.7, 40.0)
 BOUNDS = [0.01, 0.5, 1.0, 5.0]
 CLIENTS = tuple((protocol, preference) for protocol in PROTOCOLS for preference in PREFERENCES)
 INSTANCES = {(f"{protocol}-{preference}",) for protocol, preference in CLIENTS}
-CAPTURE = "claude-code-2.1.329/http-protobuf"
+CLAUDE_CODE = [name for name in captures.names() if name.startswith("claude-code-")]
 
 
 class Client:
@@ -77,8 +77,8 @@ def prometheus(program, tmp_path):
     """Start a Prometheus that scrapes a collector's page."""
     started = []
 
-    def start(collector, *jobs):
-        started.append(Prometheus(program("prometheus"), tmp_path, collector.web, jobs))
+    def start(collector, *jobs, interval=1):
+        started.append(Prometheus(program("prometheus"), tmp_path, collector.web, jobs, interval))
         return started[-1]
 
     yield start
@@ -124,36 +124,6 @@ def _exemplars(server, started, traces):
         assert {float(exemplar["value"]) for exemplar in found} == values
 
 
-def test_promql_of_an_agent(collector, prometheus):
-    """The normalised families of Claude Code are in Prometheus as its captures have them, however it scrapes."""
-    running = collector()
-    server = prometheus(running, "kept", "renamed")
-    with running.sender("http-protobuf") as send:
-        for payload in captures.load(CAPTURE).payloads:
-            send(payload, payload.body)
-    sessions = captures.load(CAPTURE).expected["sessions"].values()
-    tokens = sum(
-        session["design"]["tokens"][kind]
-        for session in sessions
-        for kind in ("input_uncached", "cache_read", "cache_write", "output_incl_reasoning")
-    )
-    both = {("kept",), ("renamed",)}
-
-    server.becomes("sum by (job) (agent_tokens_total)", dict.fromkeys(both, float(tokens)), "job")
-    server.becomes('sum by (job) (agent_tool_executions_total{status="rejected"})', dict.fromkeys(both, 1.0), "job")
-    server.becomes("agent_sessions_total", dict.fromkeys(both, 8.0), "job")
-    seen = "sum by (%s, service_version) (COUNT * on (%s) group_left (service_version) target_info%s)"
-    seen = seen.replace("COUNT", "claude_code_session_count_total")
-    at = ("claude-code", "2.1.329")
-    server.becomes(seen % ("job", "job", '{job="claude-code"}'), {at: 8.0}, "job", "service_version")
-    server.becomes(
-        seen % ("exported_job", "exported_job", '{job="renamed"}'), {at: 8.0}, "exported_job", "service_version"
-    )
-    quantile = server.query("histogram_quantile(0.5, sum by (le) (agent_model_request_duration_seconds_bucket))")
-    assert 0 < quantile[()] < 10
-    _healthy(running, server)
-
-
 def _healthy(running, server):
     """Hold every scrape to have been taken in full, without a word."""
     assert set(server.query("min_over_time(up[1h])").values()) == {1.0}
@@ -167,20 +137,20 @@ def _lines(running):
     return float(sum(not line.startswith("#") for line in lines(running.page(ACCEPT))))
 
 
-@pytest.fixture
-def fed(collector):
+@pytest.fixture(scope="module")
+def fed(tmp_path_factory):
     """Replay everything that was ever captured into one collector."""
-    running = collector()
+    with Collector(tmp_path_factory.mktemp("fed")) as running:
 
-    def replay(name):
-        capture = captures.load(name)
-        with running.sender(capture.protocol, partly=True) as send:
-            for payload in capture.payloads:
-                send(payload, payload.body)
+        def replay(name):
+            capture = captures.load(name)
+            with running.sender(capture.protocol, partly=True) as send:
+                for payload in capture.payloads:
+                    send(payload, payload.body)
 
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(replay, captures.names()))
-    return running
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(replay, captures.names()))
+        yield running
 
 
 def test_every_capture_on_one_page(fed, program):
@@ -201,10 +171,33 @@ def test_every_capture_on_one_page(fed, program):
     assert _promtool(program("promtool"), _families(text, "agent_")) == ""
 
 
-def test_prometheus_takes_every_capture(fed, prometheus):
-    """Prometheus takes the page of all captures in full, without a duplicate or any other complaint."""
-    server = prometheus(fed, "kept")
-    server.becomes("up", {("kept",): 1.0}, "job")
+def test_promql_of_every_capture(fed, prometheus):
+    """Prometheus takes the page of all captures in full, and has Claude Code's totals, however it scrapes."""
+    server = prometheus(fed, "kept", "renamed", interval=3)
+    tokens = sum(
+        session["design"]["tokens"][kind]
+        for run in CLAUDE_CODE
+        for session in captures.load(run).expected["sessions"].values()
+        for kind in ("input_uncached", "cache_read", "cache_write", "output_incl_reasoning")
+    )
+    sessions = sum(
+        row["value"]
+        for run in CLAUDE_CODE
+        for session in captures.load(run).expected["sessions"].values()
+        for row in session["reported"]["metrics"]
+        if row["metric"] == "claude_code.session.count"
+    )
+    both = {("kept",), ("renamed",)}
+
+    server.becomes("sum by (job) (agent_tokens_total)", dict.fromkeys(both, float(tokens)), "job")
+    server.becomes("agent_sessions_total", dict.fromkeys(both, sessions), "job")
+    server.becomes('sum by (job) (agent_tool_executions_total{status="rejected"})', dict.fromkeys(both, 1.0), "job")
+    for label, matcher in (("job", 'job="claude-code"'), ("exported_job", 'exported_job="claude-code"')):
+        joined = f"claude_code_session_count_total * on ({label}) group_left (service_version) target_info{{{matcher}}}"
+        found = {("claude-code", "2.1.329"): sessions}
+        server.becomes(f"sum by ({label}, service_version) ({joined})", found, label, "service_version")
+    quantile = server.query("histogram_quantile(0.5, sum by (le) (agent_model_request_duration_seconds_bucket))")
+    assert 0 < quantile[()] < 10
     _healthy(fed, server)
 
 

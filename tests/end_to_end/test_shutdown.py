@@ -19,7 +19,7 @@ from otlp import request as otlp
 
 LOADED = "load_done_total"
 LIMIT = 10  # seconds: the default of limits.shutdown_timeout
-BALLAST = 2000  # series that make the page too large for one read
+BALLAST = 1000  # series that make the page too large for one read
 
 
 class Load:
@@ -112,7 +112,7 @@ def test_sigterm_under_load(collector):
     until(lambda: all(load.acknowledged))
     scrapes = []
     while True:
-        stop = partial(running.process.send_signal, signal.SIGTERM) if len(scrapes) == 4 else None
+        stop = partial(running.process.send_signal, signal.SIGTERM) if len(scrapes) == 3 else None
         before = load.count()
         page = _slow_scrape(running.web, stop)
         if page is None:
@@ -122,7 +122,7 @@ def test_sigterm_under_load(collector):
     load.end()
 
     assert code == 0
-    assert len(scrapes) >= 5  # the fifth was being read when the signal came
+    assert len(scrapes) >= 4  # the fourth was being read when the signal came
     print(f"{load.count()} points acknowledged, {len(scrapes)} scrapes served")
     in_flight = len(load.threads)
     assert [(before, seen, after) for before, seen, after in scrapes if not before <= seen <= after + in_flight] == []
@@ -287,7 +287,6 @@ def test_reload_under_load(collector, tmp_path):
     load.end()
 
 
-@pytest.mark.xfail(reason="a reload hides every gauge until its client sends again, a minute for most")
 def test_gauges_survive_a_reload(reloading):
     """What a gauge said last is on the page after a reload too, without its client sending again."""
     reloading.push()

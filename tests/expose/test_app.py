@@ -13,7 +13,7 @@ from array import array
 import pytest
 import uvicorn
 
-from agent_exporter.expose.app import App
+from agent_exporter.expose.app import RENDERINGS, App
 from agent_exporter.expose.page import Status
 from agent_exporter.expose.render import Renderer
 from agent_exporter.model import Family, Kind, Table
@@ -168,6 +168,85 @@ def test_scrape_timeout():
     assert (late[0], good[0], good[2]) == (503, 200, PAGE)
 
 
+class Gated:
+    """A snapshot that waits at a gate and counts how often it was taken."""
+
+    def __init__(self):
+        self.taken, self.gate = 0, threading.Event()
+
+    def __call__(self):
+        """Count, and wait."""
+        self.taken += 1
+        self.gate.wait(5)
+        return families()
+
+
+def test_only_so_many_renderings_wait():
+    """More different pages than the limit are 503 with a time to come back; the same page is not another."""
+    snapshot = Gated()
+
+    async def scrapes(app):
+        waiting = [asyncio.create_task(call(app, query=f"name[]={n}")) for n in range(RENDERINGS)]
+        await asyncio.sleep(0.01)
+        refused = await call(app, query="name[]=up")
+        shared = asyncio.create_task(call(app, query="name[]=0"))
+        await asyncio.sleep(0.01)
+        snapshot.gate.set()
+        return refused, await asyncio.gather(*waiting, shared), await call(app, query="name[]=up")
+
+    app = application(snapshot=snapshot)
+    refused, shown, later = asyncio.run(scrapes(app))
+    app.close()
+    assert (refused[0], refused[1][b"retry-after"]) == (503, b"1")
+    assert ([status for status, _, _ in shown], later[0]) == ([200] * (RENDERINGS + 1), 200)
+    assert snapshot.taken == RENDERINGS + 1
+
+
+def test_what_nobody_waits_for_is_not_begun():
+    """Scrapers that give up or go away before their page is begun cost no rendering and leave their place."""
+    snapshot = Gated()
+
+    async def scrapes(app):
+        running = asyncio.create_task(call(app))
+        await asyncio.sleep(0.01)
+        for n in range(3 * RENDERINGS):
+            late = await call(app, query=f"name[]={n}", x_prometheus_scrape_timeout_seconds="0.0001")
+            assert late[0] == 503
+        gone = [asyncio.create_task(call(app, query=f"name[]={n}")) for n in range(RENDERINGS - 1)]
+        await asyncio.sleep(0.01)
+        for task in gone:
+            task.cancel()
+        await asyncio.wait(gone)
+        other = asyncio.create_task(call(app, query="name[]=up"))
+        await asyncio.sleep(0.01)
+        snapshot.gate.set()
+        return await running, await other
+
+    app = application(snapshot=snapshot)
+    running, other = asyncio.run(scrapes(app))
+    app.close()
+    assert (running[0], other[0], snapshot.taken) == (200, 200, 2)
+
+
+def test_status_does_not_hold_up_the_loop():
+    """While the page for people waits for a lock, others are answered."""
+    gate = threading.Event()
+
+    def status():
+        gate.wait(5)
+        return Status("1.2.3", started=0.0, now=10.0)
+
+    async def requests(app):
+        home = asyncio.create_task(call(app, "/"))
+        healthy = await call(app, "/-/healthy")
+        gate.set()
+        return healthy[0], (await home)[0]
+
+    app = application(status=status)
+    assert asyncio.run(requests(app)) == (200, 200)
+    app.close()
+
+
 @pytest.mark.parametrize("header", ["nan", "-1", "0", "x", "inf", "1e999", ""])
 def test_senseless_timeouts(header):
     """A timeout that is none is ignored."""
@@ -175,13 +254,17 @@ def test_senseless_timeouts(header):
 
 
 def test_failure_is_500(caplog):
-    """A page that cannot be made is an error in the log and says nothing outside."""
+    """A page that cannot be made is one line in the log, which says where and quotes nothing; so outside."""
 
-    def snapshot():
+    def fail():
         raise RuntimeError("secret")
 
-    status, _, body = get(application(snapshot=snapshot))
-    assert (status, b"secret" in body, "secret" in caplog.text) == (500, False, True)
+    answers = [get(application(snapshot=fail)), get(application(status=fail), "/")]
+    assert [(status, b"secret" in body) for status, _, body in answers] == [(500, False)] * 2
+    assert [(each.message, each.error, each.at.split(":")[0]) for each in caplog.records] == [
+        ("request failed", "RuntimeError", "test_app.py")
+    ] * 2
+    assert ("secret" in caplog.text, [each for each in caplog.records if each.exc_info]) == (False, [])
 
 
 @pytest.mark.parametrize(

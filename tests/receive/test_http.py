@@ -180,7 +180,7 @@ def test_large_body_does_not_block_the_loop():
 
     with serving(Door(ingest, lambda *_: None)) as server:
         answers = []
-        thread = threading.Thread(target=lambda: answers.append(_post(server.port, bytes(200_000))))
+        thread = threading.Thread(target=lambda: answers.append(_post(server.port, bytes(2_000_000))))
         thread.start()
         assert started.wait(5)
         assert _post(server.port)[0] == 200
@@ -188,6 +188,19 @@ def test_large_body_does_not_block_the_loop():
         thread.join()
 
     assert answers[0][0] == 200
+
+
+def test_a_small_body_waits_in_a_thread_when_the_store_is_busy():
+    """A request that would wait for another one waits elsewhere than in the loop."""
+    threads = []
+
+    def ingest(_signal, _body):
+        threads.append(threading.current_thread().name)
+        return Answer()
+
+    with serving(Door(ingest, lambda *_: None, busy=lambda: len(threads) == 1)) as server:
+        assert [_post(server.port)[0] for _ in range(3)] == [200] * 3
+    assert threads[0] == threads[2] != threads[1]
 
 
 def test_partial_success():

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 from .. import __version__, web
@@ -38,6 +39,7 @@ _BOUND_AT_START = (
     "metrics.created",
     "limits",
 )  # keys whose change needs a restart; limits of streams and series follow at once all the same
+OTHER_FILES = 128  # open beside the connections of the three doors
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
@@ -71,7 +73,7 @@ class Collector:
     def take(self, protocol: str, kind: Signal, body: bytes) -> Answer:
         """Take one OTLP request that came over a protocol."""
         answer = self.ingest(kind, body)
-        self.ingest.count("agent_exporter.requests", signal=kind, protocol=protocol)
+        self.ingest.ledger.count("agent_exporter.requests", signal=kind, protocol=protocol)
         for each in answer.rejections:
             log.debug("rejected", extra={"signal": kind, "reason": each.reason, "metric": each.subject})
         return answer
@@ -82,7 +84,7 @@ class Collector:
 
     def turn_away(self, protocol: str, reason: str) -> None:
         """Count a client that was turned away before it said what it sends."""
-        self.ingest.count("agent_exporter.refused.requests", signal="", protocol=protocol, reason=reason)
+        self.ingest.ledger.count("agent_exporter.refused.requests", signal="", protocol=protocol, reason=reason)
 
     def snapshot(self) -> list[Family]:
         """Sample the collector itself, then copy all families."""
@@ -90,9 +92,12 @@ class Collector:
         return self.ingest.snapshot()
 
     def sample(self) -> None:
-        """Push what the collector knows of itself; one caller at a time."""
+        """Push what the collector knows of itself; a failure costs these values and no others."""
         with self._sampling:
-            self.sampler.collect()
+            try:
+                self.sampler.collect()
+            except Exception as error:  # noqa: BLE001 - of psutil and the system, in many kinds
+                log.error("sampling failed", extra=_what(error))  # noqa: TRY400 - its text may quote anything
 
     def readings(self) -> list[Reading]:
         """Read what the collector knows of itself."""
@@ -128,12 +133,12 @@ class Collector:
             memory = self.ingest.policy.dialects.memory
             dialects = Dialects.load(config.dialects.paths, prices=_prices(config), memory=memory)
         except (ConfigError, DialectError, OSError) as error:
-            self.ingest.count("agent_exporter.config.reloads", result="failure")
+            self.ingest.ledger.count("agent_exporter.config.reloads", result="failure")
             log.error("reload failed, the old configuration stays", extra={"error": str(error)})  # noqa: TRY400
             raise ValueError(str(error)) from None
         late = [key for key in _BOUND_AT_START if _at(config, key) != _at(self.config, key)]
         self.ingest.adopt(config, dialects)
-        self.ingest.count("agent_exporter.config.reloads", result="success")
+        self.ingest.ledger.count("agent_exporter.config.reloads", result="success")
         self.config = config
         message = "reloaded" + (f"; a change of {', '.join(late)} needs a restart" if late else "")
         log.info(message)
@@ -146,10 +151,13 @@ class Collector:
         while True:
             await asyncio.sleep(self.config.expiry.sweep)
             await asyncio.to_thread(self.sample)
-            await asyncio.to_thread(self.ingest.sweep)
+            try:
+                await asyncio.to_thread(self.ingest.sweep)
+            except Exception as error:  # noqa: BLE001 - the next sweep must come all the same
+                log.error("sweep failed", extra=_what(error))  # noqa: TRY400
 
     @contextlib.asynccontextmanager
-    async def open(self):  # type: ignore[no-untyped-def]  # noqa: ANN201 - an async context manager
+    async def open(self) -> AsyncIterator[None]:
         """Open the doors; on the way out close the OTLP doors first, so that a last scrape sees all of it."""
         limits, addresses = self.config.limits, self.addresses
         doors = web.Limits(limits.connections, header_timeout=limits.header_timeout, idle_timeout=limits.idle_timeout)
@@ -201,11 +209,16 @@ class Collector:
                 in_flight_bytes=limits.in_flight_bytes,
             ),
             frozenset(self.config.otlp.cors_origins),
+            self.ingest.busy,
         )
 
 
 def _prices(config: Config) -> Prices:
     return Prices([Price(**each.model_dump()) for each in config.prices.models])
+
+
+def _what(error: Exception) -> dict[str, str]:
+    return {"error": type(error).__name__, "place": web.place(error)}
 
 
 def _at(config: Config, key: str) -> object:
@@ -217,6 +230,7 @@ def _at(config: Config, key: str) -> object:
 
 async def run(config: Config, *, reload: Callable[[], Config], ready: Callable[[Addresses], None]) -> None:
     """Run a collector until SIGTERM or SIGINT; SIGHUP reloads. Raises OSError when an address is taken."""
+    _allow_files(config)
     collector = Collector(config, reload)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
@@ -235,6 +249,17 @@ async def run(config: Config, *, reload: Callable[[], Config], ready: Callable[[
         log.info("stopping", extra={"limit": config.limits.shutdown_timeout})
         sweeping.cancel()
     log.info("stopped")
+
+
+def _allow_files(config: Config) -> None:
+    """Raise the soft limit of open files, if need be, so that connections run out before descriptors do."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 3 * config.limits.connections + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        reachable = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (reachable, hard))
+        if reachable < wanted:
+            log.warning("too few open files allowed", extra={"allowed": reachable, "wanted": wanted})
 
 
 def _announce(addresses: Addresses) -> None:

@@ -8,28 +8,30 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from hashlib import blake2b
 from threading import RLock
 
 from ..config import Config
 from ..decode import records, wire
 from ..decode.records import Invalid
-from ..decode.wire import Header, Origin
+from ..decode.wire import Origin
 from ..dialects import Dialects
-from ..model import Answer, Family, Measurement, Rejection, Resource, Scope, Signal
+from ..model import Answer, Family, Labels, Measurement, Rejection, Resource, Scope, Signal
 from ..store import histograms
 from ..store.streams import Notes
-from .clients import Client, Meter
-from .intake import Intake
-from .ledger import Source
-from .policy import MAX_CLIENTS, Policy
+from .clients import Client, Meter, identity, scope_identity
+from .intake import TOLD, Intake
+from .policy import MAX_CLIENTS, METERS_PER_CLIENT, Policy
 from .pushers import Pushers
 from .targets import Targets
 
 log = logging.getLogger("agent_exporter")
-Intakes = dict[Header, Intake]
+Intakes = dict[tuple[object, ...], Intake]
 Measure = Callable[[bytes, Resource, Scope, float], list[Measurement]]  # the time in Unix seconds
+
+MAX_ORIGINS = 50_000  # writings of senders that are found without reading them
 
 # Notes that are counters of their own; the others are points that had no effect.
 _COUNTERS = {"gap": "agent_exporter.gaps", "reset": "agent_exporter.resets"}
@@ -43,10 +45,11 @@ class Ingest:
         self.policy = Policy(config, dialects, clock())
         self.ledger = self.policy.ledger
         self._targets = Targets(self.policy.families)
-        self._clients: dict[bytes, Client] = {}
-        self._meters: dict[Origin, tuple[Meter, Intakes]] = {}
+        self._clients: dict[Hashable, Client] = {}
+        self._meters: dict[tuple[Client, Hashable], tuple[Meter, Intakes]] = {}
+        self._origins: dict[Origin, tuple[Meter, Intakes, Resource, Labels]] = {}  # by what was sent, to find it fast
         self.pushers = Pushers()
-        self._repeats: dict[bytes, None] = {}
+        self._repeats: OrderedDict[bytes, None] = OrderedDict()
         self.lock = RLock()
         self._take = {
             Signal.METRICS: self._metrics,
@@ -67,30 +70,34 @@ class Ingest:
             return self._metrics(body, own=True)
 
     def refuse(self, signal: Signal, protocol: str, reason: str) -> None:
-        """Count a request that was refused before it got here, thread safe."""
-        with self.lock:
-            self.ledger.count("agent_exporter.refused.requests", signal=signal, protocol=protocol, reason=reason)
-            self.ledger.refused(signal, reason, "", f"a whole request over {protocol}", 1, self.clock() / 1e9)
+        """Count a request that was refused before it got here; waits for nobody."""
+        self.ledger.count("agent_exporter.refused.requests", signal=signal, protocol=protocol, reason=reason)
+        self.ledger.refused(signal, reason, "", f"a whole request over {protocol}", 1, self.clock() / 1e9)
 
-    def count(self, instrument: str, **labels: str) -> None:
-        """Count what happened outside, thread safe."""
-        with self.lock:
-            self.ledger.count(instrument, 1, **labels)
+    def busy(self) -> bool:
+        """Tell whether a request would have to wait for another one."""
+        if self.lock.acquire(blocking=False):
+            self.lock.release()
+            return False
+        return True
 
     # -- metrics ----------------------------------------------------------
 
     def _metrics(self, body: bytes, *, own: bool = False) -> Answer:
         answer, now, last = Answer(), self.clock(), None
         for origin, header, raws in wire.metrics(body):
+            if not raws:
+                continue
             if origin is not last:
                 last, found = origin, self._meter(origin, Signal.METRICS, now, own=own)
             if isinstance(found, Invalid):
                 answer.rejections.append(_refuse(found, header.name.decode(errors="replace"), len(raws)))
                 continue
             meter, intakes = found
-            intake = intakes.get(header)
+            intake = intakes.get(header.key)
             if intake is None:
-                intake = intakes[header] = Intake(meter, header, self.policy)
+                meter.client.metrics += 1
+                intake = intakes[header.key] = Intake(meter, header, self.policy)
             notes = intake.take(raws, answer, now)
             if notes:
                 self._note(notes)
@@ -100,7 +107,7 @@ class Ingest:
         for reason, count in notes.items():
             if reason in _COUNTERS:
                 self.ledger.count(_COUNTERS[reason], count)
-            elif count:
+            elif count and reason not in TOLD:
                 self.ledger.count("agent_exporter.dropped.points", count, reason=reason)
 
     # -- logs and traces --------------------------------------------------
@@ -166,39 +173,53 @@ class Ingest:
         if not body or digest in self._repeats:
             return bool(body)
         self._repeats[digest] = None
-        if len(self._repeats) > self.policy.config.limits.payload_memory:
-            del self._repeats[next(iter(self._repeats))]
+        while len(self._repeats) > self.policy.config.limits.payload_memory:
+            self._repeats.popitem(last=False)
         return False
 
     # -- who sends --------------------------------------------------------
 
     def _meter(self, origin: Origin, signal: Signal, now: int, *, own: bool = False) -> tuple[Meter, Intakes] | Invalid:
-        found = self._meters.get(origin)
-        if found is None:
+        found = self._origins.get(origin)
+        if found is None or found[0].own is not own:
             try:
-                found = self._meters[origin] = self._introduce(origin, own=own), {}
+                found = self._introduce(origin, own=own)
             except Invalid as error:
                 return error
-        meter = found[0]
+        meter, intakes, resource, target = found
+        meter.client.resource, meter.client.target = resource, target  # the newest attributes win (R10)
         if not meter.own:
-            identity = dict(meter.client.identity)
-            source = Source(meter.agent, identity.get("job", ""), identity.get("instance", ""), signal)
-            self.ledger.saw(source, now / 1e9)
+            self.ledger.saw(meter.source(signal), now / 1e9)
         if signal is Signal.METRICS:
             self._targets.show(meter.client.identity, meter.client.target, now / 1e9)
-        return found
+        return meter, intakes
 
-    def _introduce(self, origin: Origin, *, own: bool) -> Meter:
+    def _introduce(self, origin: Origin, *, own: bool) -> tuple[Meter, Intakes, Resource, Labels]:
+        """Find who sends by what it says, not by how that is written; remember the writing."""
+        resource = records.resource(origin.resource)
         scope = records.scope(origin.scope, origin.schema_url)
-        client = self._clients.get(origin.resource)
+        client = self._client(resource, own=own)
+        key = client, scope_identity(scope)
+        if key not in self._meters:
+            if client.meters >= METERS_PER_CLIENT:
+                raise Invalid("scope_limit", f"this client has sent {METERS_PER_CLIENT} scopes already")
+            client.meters += 1
+            labels, agent = self.policy.describe(resource, scope, client.identity)
+            self.pushers.saw(resource, agent, self.clock() / 1e9)
+            self._meters[key] = Meter(client, scope, labels, agent, own), {}
+        if len(self._origins) >= MAX_ORIGINS:
+            self._origins.clear()
+        self._origins[origin] = *self._meters[key], resource, self.policy.target(resource)
+        return self._origins[origin]
+
+    def _client(self, resource: Resource, *, own: bool) -> Client:
+        key = own, identity(resource)
+        client = self._clients.get(key)
         if client is None:
             if len(self._clients) >= MAX_CLIENTS:
                 raise Invalid("client_limit", f"the collector knows {MAX_CLIENTS} clients already")
-            resource = records.resource(origin.resource)
-            client = self._clients[origin.resource] = Client(resource, *self.policy.identify(resource))
-        labels, agent = self.policy.describe(client.resource, scope, client.identity)
-        self.pushers.saw(client.resource, agent, self.clock() / 1e9)
-        return Meter(client, scope, labels, agent, own)
+            client = self._clients[key] = Client(resource, self.policy.identity(resource), self.policy.target(resource))
+        return client
 
     # -- reading and life -------------------------------------------------
 
@@ -217,31 +238,33 @@ class Ingest:
     def sweep(self) -> None:
         """Age streams and series by one interval; free what is forgotten."""
         with self.lock:
-            expiry = self.policy.config.expiry
+            expiry, now = self.policy.config.expiry, self.clock()
             after = [max(1, round(each / expiry.sweep)) for each in (expiry.stream, expiry.series, expiry.memory)]
-            forgotten = sum(intake.sweep(after[0], after[2]) for intake in self._intakes())
-            hidden = self.policy.families.sweep(after[1], after[2])
+            forgotten = sum(intake.sweep(now, after[0], after[2]) for intake in self._intakes())
+            hidden = self.policy.families.sweep(*after)
             self.policy.normalised.unlearn()
-            now = self.clock() / 1e9
-            self._record(self.policy.dialects.sweep(now), now)
+            self._record(self.policy.dialects.sweep(now / 1e9), now / 1e9)
             self._leave()
             for kind, count in (("stream", forgotten), ("series", hidden)):
                 self.ledger.count("agent_exporter.expired", count, kind=kind)
 
     def _leave(self) -> None:
-        """Forget meters without streams and clients without meters."""
-        for client in self._clients.values():
-            client.streams = 0
-        for origin, (meter, intakes) in tuple(self._meters.items()):
-            for header in [header for header, each in intakes.items() if each.refusal or not len(each.streams)]:
-                del intakes[header]
-            meter.client.streams += sum(len(each.streams) for each in intakes.values())
-            if not intakes:
-                del self._meters[origin]
-        kept = {id(meter.client) for meter, _ in self._meters.values()}
-        for key, client in tuple(self._clients.items()):
-            if id(client) not in kept:
-                del self._clients[key]
+        """Forget meters without streams and clients without meters; count anew what the others use."""
+        clients = tuple(self._clients.values())
+        for client in clients:
+            client.streams = client.series = client.metrics = client.meters = 0
+        for key, (meter, intakes) in tuple(self._meters.items()):
+            for name in [name for name, each in intakes.items() if each.refusal or not len(each.streams)]:
+                del intakes[name]
+            if intakes:
+                _tally(meter.client, intakes.values())
+            else:
+                del self._meters[key]
+        self._origins = {origin: each for origin, each in self._origins.items() if each[1]}
+        self._clients = {key: client for key, client in self._clients.items() if client.meters}
+        alive = {(client.identity, client.target) for client in self._clients.values()}
+        for client in clients:
+            if (client.identity, client.target) not in alive:
                 self._targets.withdraw(client.identity, client.target)
         self.policy.streams = sum(client.streams for client in self._clients.values())
 
@@ -255,6 +278,14 @@ class Ingest:
             for intake in self._intakes():
                 intake.unlearn()
             self.policy.normalised.unlearn()
+
+
+def _tally(client: Client, intakes: Iterable[Intake]) -> None:
+    client.meters += 1
+    for intake in intakes:
+        client.metrics += 1
+        client.streams += len(intake.streams)
+        client.series += intake.shown()
 
 
 def _refuse(error: Invalid, subject: str, count: int) -> Rejection:

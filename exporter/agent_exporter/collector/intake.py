@@ -21,7 +21,7 @@ from ..store.families import SPARE, Conflict, Rows, Series
 from ..store.streams import Notes, Streams
 from .clients import Meter
 from .normalised import OVERFLOW
-from .policy import Policy
+from .policy import METRICS_PER_CLIENT, NAME_LENGTH, Policy
 
 _APPLY = {**numbers.APPLY, **histograms.APPLY}
 _READ: dict[Form, Callable[[Sequence[bytes]], Sequence[Any]]] = {
@@ -30,14 +30,14 @@ _READ: dict[Form, Callable[[Sequence[bytes]], Sequence[Any]]] = {
     Form.HISTOGRAM: points.histograms,
 }
 # Notes about points that had no effect: which of them the sender is told of.
-_TOLD = {
+TOLD = {
     "late": "older than what was already received",
     "overlap": "its interval overlaps what was already received: two writers, or a client that sends again in pieces",
     "not_finite": "a counter cannot take NaN or infinity",
     "negative": "a monotonic sum cannot fall within a delta",
 }
 _OURS = ("agent_exporter.", "agent.source.")
-_EXEMPLIFIED = (Form.HISTOGRAM, Form.EXPONENTIAL_HISTOGRAM)
+_BUCKETED = (Form.HISTOGRAM, Form.EXPONENTIAL_HISTOGRAM)
 _TYPES = {"unknown": Kind.UNKNOWN, "unkown": Kind.UNKNOWN, "info": Kind.INFO, "stateset": Kind.STATESET}
 
 
@@ -51,27 +51,34 @@ class Intake:
         self.family: Series | None = None
         self.now = 0
         self._faults: Counter[tuple[str, str]] = Counter()
+        self._gone: set[int] = set()
+        self.streams = Streams(cumulative=header.temporality == Temporality.CUMULATIVE or header.form == Form.SUMMARY)
         try:
-            self.metric = records.metric(header)
-            self._accept(self.metric)
+            self.metric = self._check(records.metric(header))
         except Invalid as error:
             self.refusal = error.reason, error.detail
+            return
+        self.kind = _kind(self.metric)
+        self.passes = policy.passes(self.metric.name, own=meter.own)
+        self.read = _READ.get(self.metric.form, _unread)
+        monotonic = self.metric.monotonic and self.metric.form is Form.SUM
+        self.apply = _APPLY[self.metric.form, self.metric.temporality, monotonic]
 
-    def _accept(self, metric: Metric) -> None:
+    def _check(self, metric: Metric) -> Metric:
         if metric.name.startswith(_OURS) and not self.meter.own:
             raise Invalid("reserved_name", "names that begin so are the exporter's own")
         self.foreign = self.policy.foreign(metric.name, own=self.meter.own)
         if self.foreign and not self.meter.client.identity:
             raise Invalid("reserved_name", "without a service.name this is the collector's own machine")
-        self.kind = _kind(metric)
-        monotonic = metric.monotonic and metric.form is Form.SUM
-        self.apply = _APPLY[metric.form, metric.temporality, monotonic]
-        self.read = _READ.get(metric.form, _unread)
-        self.streams = Streams(cumulative=metric.temporality is Temporality.CUMULATIVE)
-        if self.policy.passes(metric.name, own=self.meter.own):
-            self.family = self._open(metric)
+        if max(len(metric.name), len(metric.unit)) > NAME_LENGTH:
+            raise Invalid("name_too_long", f"a name or unit may have {NAME_LENGTH} characters")
+        if self.meter.client.metrics > METRICS_PER_CLIENT:
+            raise Invalid("metric_limit", f"this client has sent {METRICS_PER_CLIENT} metrics already")
+        return metric
 
-    def _open(self, metric: Metric) -> Series:
+    def _open(self) -> Series:
+        """Claim the family's name; not before there is a point for it."""
+        metric = self.metric
         suffix = "_info" if self.kind is Kind.INFO and not metric.name.endswith("_info") else ""
         try:
             name: Name = metric_name(
@@ -79,9 +86,10 @@ class Intake:
             )
             return self.policy.families.open(name.sample, self.kind, name.unit, metric.description)
         except Unnameable as error:
-            raise Invalid("unnameable", str(error)) from None
+            self.refusal = "unnameable", str(error)
         except Conflict as error:
-            raise Invalid("type_conflict", str(error)) from None
+            self.refusal = "type_conflict", str(error)
+        raise Invalid(*self.refusal)
 
     # -- points -----------------------------------------------------------
 
@@ -92,6 +100,9 @@ class Intake:
             return Notes()
         self.now = now
         notes = self.apply(self.streams, raws, self.read(raws), self.resolve)
+        if self._gone:
+            self.retire(self._gone, forget=self.metric.form is Form.GAUGE)  # which has no total to come back to
+            self._gone = set()
         rejected = self._reject(answer, notes) if notes or self._faults else 0
         answer.accepted += len(raws) - rejected
         return notes
@@ -99,7 +110,7 @@ class Intake:
     def _reject(self, answer: Answer, notes: Notes) -> int:
         faults = [
             *self._faults.items(),
-            *(((reason, _TOLD[reason]), notes[reason]) for reason in _TOLD if notes[reason]),
+            *(((reason, TOLD[reason]), notes[reason]) for reason in TOLD if notes[reason]),
         ]
         answer.rejections.extend(Rejection(reason, self.name, detail, count) for (reason, detail), count in faults)
         self._faults.clear()
@@ -124,14 +135,14 @@ class Intake:
     def _learn(self, raw: bytes, row: int) -> None:
         key, _, time, *_ = self.read((raw,))[0]
         if key is not None and time and key not in self.streams.rows and records.confirm(self.metric.form, raw, key):
-            self.streams.rows[key] = row
+            self.streams.learn(key, row)
 
     def _end(self, point: Point) -> None:
         row = self.streams.rows.get(point.identity)
         if not self.meter.own:
             self.policy.ledger.count("agent_exporter.dropped.points", reason="no_recorded_value")
         if row is not None:
-            self.retire({row}, forget=self.metric.form is Form.GAUGE)  # which has no total to come back to
+            self._gone.add(row)
 
     # -- streams ----------------------------------------------------------
 
@@ -139,11 +150,11 @@ class Intake:
         row = self.streams.rows.get(point.identity)
         if row is not None:
             return row
-        if self.family is not None and not self.policy.families.has(self.family):
-            self.family = self._open(self.metric)  # it was forgotten with its last series
+        if self.passes and (self.family is None or not self.policy.families.has(self.family)):
+            self.family = self._open()  # the first time, or forgotten with its last series
         row = self.streams.revive(point.identity)
         if row is None:
-            self.policy.admit(self.meter.client)
+            self.policy.admit(self.meter)
             row = self.streams.open(point.identity, point.start)
             if self.policy.baseline(point.start):
                 self._begin_at(row, point)
@@ -177,7 +188,7 @@ class Intake:
     def _fits(self, feed: Feed, point: Point) -> bool:
         if feed.part:
             return feed.part == "count" or point.summed
-        return (feed.instrument.kind is Kind.HISTOGRAM) is (self.metric.form in _EXEMPLIFIED)
+        return (feed.instrument.kind is Kind.HISTOGRAM) is (self.metric.form in _BUCKETED)
 
     def _pass_through(self, family: Series, row: int, point: Point, created: float) -> None:
         kept = self.policy.keep(point.attributes)
@@ -186,15 +197,15 @@ class Intake:
             self.policy.ledger.count("agent_exporter.label.collisions")
         text = block((*labels, *self.meter.labels))
         if family.find(text) is None:
-            if family.full or self.policy.exhausted(self.meter.client):
+            if family.full or self.policy.exhausted(self.meter):
                 self.policy.ledger.count("agent_exporter.overflowed.streams")
                 text = block((*OVERFLOW, *self.meter.client.identity))
-            self.meter.client.series += 1
+            else:
+                self.meter.client.series += 1
         table, series = family.series(text, point.bounds, created)
-        table.fleeting = self.kind is not Kind.COUNTER and self.metric.form not in _EXEMPLIFIED
+        table.fleeting = self.kind is not Kind.COUNTER and self.metric.form not in _BUCKETED
         if not point.summed:
-            table.absent.add(series * table.width + len(table.bounds) + 1)
-            table.layout += 1
+            table.leave_out(series * table.width + len(table.bounds) + 1)
         self._feed(row, table, series, None, point.bounds)
 
     def _reserved(self) -> frozenset[str]:
@@ -203,7 +214,7 @@ class Intake:
     def _feed(self, row: int, table: Rows, series: int, feed: Feed | None, bounds: tuple[float, ...]) -> None:
         scale, part = (feed.scale, feed.part) if feed is not None else (1.0, "")
         projection = None
-        if self.metric.form in _EXEMPLIFIED and not part:
+        if self.metric.form in _BUCKETED and not part:
             source = bounds if scale == 1.0 else tuple(round(bound * scale, 12) for bound in bounds)
             projection = histograms.project(source, table.bounds)
         self.streams.feed(row, table, series * table.width, scale, projection, part)
@@ -222,35 +233,44 @@ class Intake:
 
     # -- life -------------------------------------------------------------
 
-    def retire(self, gone: set[int], *, forget: bool = False) -> None:
-        """Let streams fall silent: what they say now leaves the page, what they counted stays, unless forgotten."""
+    def retire(self, gone: set[int], *, stay: bool = False, forget: bool = False) -> None:
+        """Let streams fall silent: what they say now leaves the page, what they counted stays.
+
+        What they said may `stay` on the page, or be forgotten at once.
+        """
         for row in gone:
             histograms.fold(self.streams, row)
         if self.apply is numbers.follow:
             numbers.withdraw(self.streams, gone)
         for row in gone:
             for table, series in self.streams.part(row):
-                if table.fleeting and not table.refs[series]:
+                if table.fleeting and not table.refs[series] and not stay:
                     (table.forget if forget else table.hide)(series)
         self.streams.silence(gone)
         if forget:
             self.streams.forget(gone)
             self.policy.normalised.unlearn()
 
-    def sweep(self, silent_after: int, forget_after: int) -> int:
+    def sweep(self, now: int, silent_after: int, forget_after: int) -> int:
         """Age the streams; return how many were forgotten."""
-        if self.refusal is not None:
-            return 0
-        fresh, forgotten = self.streams.sweep(silent_after, forget_after)
+        fresh, forgotten = self.streams.sweep(now, silent_after, forget_after)
         if fresh:
             self.retire(fresh)
         return forgotten
 
+    def shown(self) -> int:
+        """Count the series of its own name that living streams feed."""
+        if self.family is None:
+            return 0
+        sinks = [sink for sink in self.streams.sinks if any(sink.table is table for table in self.family.tables)]
+        return sum(len(set(sink.cells) - {SPARE}) for sink in sinks)
+
     def unlearn(self) -> None:
         """Let every stream be resolved anew at its next point, its state kept: the policy has changed."""
-        self.retire(set(self.streams.rows.values()))
-        passes = self.policy.passes(self.metric.name, own=self.meter.own)
-        self.family = self._open(self.metric) if passes else None
+        self.retire(set(self.streams.rows.values()), stay=self.apply is numbers.put)
+        self.passes = self.policy.passes(self.metric.name, own=self.meter.own)
+        if not self.passes:
+            self.family = None
 
 
 def _unread(raws: Sequence[bytes]) -> Sequence[tuple[None, int, int, int, float, list[int]]]:

@@ -6,12 +6,14 @@ instruments, the human page reads the details; nobody else keeps counters.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
+from threading import RLock
 from typing import NamedTuple
 
 from ..model import Answer, Labels, Signal
 
 MAX_DETAILS = 200  # distinct (signal, reason, subject) on the human page; the oldest make room
+MAX_TEXT = 200  # characters of a subject or detail
 MAX_SOURCES = 2_000  # remembered senders; the one silent for longest makes room
 
 
@@ -36,18 +38,20 @@ class Source(NamedTuple):
 
 
 class Ledger:
-    """Counts by (instrument name, labels), refusals by (signal, reason, subject), sources by themselves."""
+    """Counts by (instrument name, labels), refusals by (signal, reason, subject), sources; thread safe."""
 
     def __init__(self) -> None:
+        self.lock = RLock()
         self.counts: Counter[tuple[str, Labels]] = Counter()
         for signal in Signal:  # a first increase needs a 0 before it
             self.count("agent_exporter.received.items", 0, signal=signal)
-        self.refusals: dict[tuple[str, str, str], Refusal] = {}
-        self.seen: dict[Source, float] = {}  # Unix seconds; the newest last
+        self.refusals: OrderedDict[tuple[str, str, str], Refusal] = OrderedDict()
+        self.seen: OrderedDict[Source, float] = OrderedDict()  # Unix seconds; the newest last
 
     def count(self, instrument: str, amount: int = 1, **labels: str) -> None:
         """Add to a counter of the catalogue."""
-        self.counts[instrument, tuple(sorted(labels.items()))] += amount
+        with self.lock:
+            self.counts[instrument, tuple(sorted(labels.items()))] += amount
 
     def answered(self, signal: Signal, answer: Answer, now: float) -> None:
         """Count what became of a request's items."""
@@ -58,18 +62,21 @@ class Ledger:
 
     def refused(self, signal: str, reason: str, subject: str, detail: str, count: int, now: float) -> None:
         """Keep an example of a refusal for the human page."""
+        subject, detail = subject[:MAX_TEXT], detail[:MAX_TEXT]
         key = signal, reason, subject
-        before = self.refusals.pop(key, None)
-        self.refusals[key] = Refusal(signal, reason, subject, detail, count + (before.count if before else 0), now)
-        if len(self.refusals) > MAX_DETAILS:
-            del self.refusals[next(iter(self.refusals))]
+        with self.lock:
+            before = self.refusals.pop(key, None)
+            self.refusals[key] = Refusal(signal, reason, subject, detail, count + (before.count if before else 0), now)
+            if len(self.refusals) > MAX_DETAILS:
+                self.refusals.popitem(last=False)
 
     def saw(self, source: Source, now: float) -> None:
         """Remember when a source last sent."""
-        self.seen.pop(source, None)
-        self.seen[source] = now
-        if len(self.seen) > MAX_SOURCES:
-            del self.seen[next(iter(self.seen))]
+        with self.lock:
+            self.seen[source] = now
+            self.seen.move_to_end(source)
+            if len(self.seen) > MAX_SOURCES:
+                self.seen.popitem(last=False)
 
     def last_seen(self) -> dict[tuple[str, str], float]:
         """Tell when an agent last sent a signal, whichever of its processes it was."""

@@ -19,6 +19,7 @@ from .ledger import Ledger
 
 log = logging.getLogger("agent_exporter")
 
+PLACES = 20_000  # label sets whose place is remembered between two sweeps
 OVERFLOW: Labels = (("otel_metric_overflow", "true"),)  # the SDK's name for what is over a limit
 
 
@@ -103,6 +104,8 @@ class Normalised:
         key = instrument.name, labels
         place = self._places.get(key)
         if place is None:
+            if len(self._places) >= PLACES:
+                self._places.clear()
             place = self._places[key] = self.row(instrument, labels, now)
         _RECORD[instrument.kind](*place, value)
 

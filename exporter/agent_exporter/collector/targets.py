@@ -18,27 +18,26 @@ class Targets:
             "target_info", Kind.INFO, "", "Attributes of the clients, by job and instance.", reserved=True
         )
         self._family.limit = 0
-        self._shown: dict[Labels, bytes] = {}
+        self._shown: dict[Labels, Labels] = {}
 
     def show(self, identity: Labels, labels: Labels, now: float) -> None:
         """Let a client's attributes replace those shown for its job and instance."""
-        text = block(labels)
-        if not labels or self._shown.get(identity) == text:
+        if not labels or self._shown.get(identity) == labels:
             return
         self._withdraw(identity)
-        table, row = self._family.series(text, (), now)
+        table, row = self._family.series(block(labels), (), now)
         table.values[row] = 1.0
         table.refs[row] = 1
-        self._shown[identity] = text
+        self._shown[identity] = labels
 
     def withdraw(self, identity: Labels, labels: Labels) -> None:
         """Take a client's attributes off the page, unless another's stand there by now."""
-        if self._shown.get(identity) == block(labels):
+        if self._shown.get(identity) == labels:
             self._withdraw(identity)
 
     def _withdraw(self, identity: Labels) -> None:
-        text = self._shown.pop(identity, None)
-        found = self._family.find(text) if text is not None else None
+        labels = self._shown.pop(identity, None)
+        found = self._family.find(block(labels)) if labels is not None else None
         if found is not None:
             table, row = found
             table.refs[row] = 0

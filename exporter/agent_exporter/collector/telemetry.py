@@ -16,7 +16,7 @@ from .ingest import Ingest
 
 def readings(ingest: Ingest) -> list[Reading]:
     """Read every counter and gauge of the collector's own."""
-    with ingest.lock:
+    with ingest.lock, ingest.ledger.lock:
         return [*_counts(ingest), *_gauges(ingest)]
 
 
@@ -40,7 +40,7 @@ def _gauges(ingest: Ingest) -> Iterator[Reading]:
 
 def status(ingest: Ingest, started: float, addresses: Addresses) -> Status:
     """Say who sends, what was refused, and where the doors are."""
-    with ingest.lock:
+    with ingest.lock, ingest.ledger.lock:
         return Status(
             version=__version__,
             started=started,

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from itertools import pairwise
-from struct import pack
 from typing import Any, NamedTuple, TypeVar
 
 from google.protobuf import message
@@ -71,7 +70,7 @@ class Quantiles(NamedTuple):
 
     count: int  # type: ignore[assignment]  # as above
     total: float
-    values: list[float]
+    values: list[tuple[float, float]]  # quantile and value, ascending
 
 
 class Point(NamedTuple):
@@ -124,20 +123,15 @@ def _map(value: AnyValue) -> Value:
     return attributes(value.kvlist_value.values)
 
 
-_VALUES = {
-    "string_value": lambda value: value.string_value,
-    "bool_value": lambda value: value.bool_value,
-    "int_value": lambda value: value.int_value,
-    "double_value": lambda value: value.double_value,
-    "bytes_value": lambda value: value.bytes_value,
-    "array_value": _array,
-    "kvlist_value": _map,
-}
+_PLAIN = frozenset({"string_value", "bool_value", "int_value", "double_value", "bytes_value"})
+_NESTED = {"array_value": _array, "kvlist_value": _map}
 
 
 def _value(value: AnyValue) -> Value:
     kind = value.WhichOneof("value")
-    return _VALUES[kind](value) if kind in _VALUES else None  # P20: an empty value is legal
+    if kind in _PLAIN:
+        return getattr(value, kind)  # type: ignore[no-any-return]
+    return _NESTED[kind](value) if kind in _NESTED else None  # P20: an empty value is legal
 
 
 def attributes(pairs: Iterable[KeyValue]) -> Attributes:
@@ -316,9 +310,9 @@ def _summary(made: SummaryDataPoint) -> Point:
     return Point(
         made.start_time_unix_nano,
         made.time_unix_nano,
-        Quantiles(made.count, made.sum, [value for _, value in pairs]),
+        Quantiles(made.count, made.sum, pairs),
         attributes(made.attributes),
-        _identity(made) + pack(f"<{len(quantiles)}d", *quantiles),
+        _identity(made),
         quantiles,
         bool(made.flags & _NO_RECORDED_VALUE),
     )

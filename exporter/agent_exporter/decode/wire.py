@@ -72,7 +72,7 @@ _Request, _ItemRequest = _MESSAGES["Request"], _MESSAGES["ItemRequest"]
 
 
 class Header(NamedTuple):
-    """What tells one metric of a scope from another, as sent."""
+    """A metric without its points, as sent; `key` tells one metric of a scope from another."""
 
     name: bytes
     form: str
@@ -81,6 +81,11 @@ class Header(NamedTuple):
     monotonic: bool
     description: bytes
     metadata: tuple[bytes, ...]
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Leave out what may change while the metric stays the same: description and metadata."""
+        return self[:5]
 
 
 class Origin(NamedTuple):

@@ -2,7 +2,8 @@
 
 What may live here turns requests into calls of the callables it was given, and what they
 return into answers. Pages are rendered in one thread of their own, off the event loop;
-requests for the same page at the same time share one rendering.
+requests for the same page at the same time share one rendering, one that nobody waits for
+any more is not begun, and only so many wait.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from ..model import Family
+from ..web import place
 from .names import Escaping
 from .negotiate import accepts_gzip, negotiate
 from .page import Status, page
@@ -31,6 +33,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 PIECE_SIZE = 1 << 18  # bytes sent at once: enough to keep a socket busy, little enough not to hold a page twice
 NAMES_LIMIT = 100  # of `name[]` in one request
+RENDERINGS = 8  # different pages in the making at once, one of them running; a page in one form is one of 16
+RETRY_AFTER = 1  # seconds
 # An answer must be on its way before the scraper gives up: a tenth of its patience, at most this much.
 MARGIN = 0.5
 
@@ -71,11 +75,25 @@ class Scrape(NamedTuple):
     names: frozenset[str]
 
 
+class Busy(RuntimeError):
+    """RENDERINGS other pages are in the making."""
+
+
+class Rendering:
+    """A page in the making; `waiting` requests want it."""
+
+    __slots__ = ("begun", "task", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting, self.begun = 0, False
+        self.task: asyncio.Task[list[bytes]]
+
+
 class App:
     """The ASGI application.
 
-    `snapshot` and the renderer are called in the rendering thread, `status` in the event
-    loop, `reload` in a thread. `reload` returns what it did, or raises ValueError with a
+    `snapshot` and the renderer are called in the rendering thread, `status` and `reload` in
+    others: they may wait for a lock. `reload` returns what it did, or raises ValueError with a
     message for the operator, which is answered with 500 as Prometheus does: the request was
     right, our file is not. `observe` is told seconds and bytes of every page sent.
     `openmetrics` is false under a strategy without suffixes.
@@ -96,7 +114,8 @@ class App:
         self._ready, self._observe, self._openmetrics = ready, observe, openmetrics
         self._renderer = renderer or Renderer()
         self._thread = ThreadPoolExecutor(1, "render")
-        self._running: dict[Scrape, asyncio.Future[list[bytes]]] = {}
+        self._turn = asyncio.Lock()  # of the rendering thread
+        self._renderings: dict[Scrape, Rendering] = {}
         self._routes: dict[str, dict[str, Callable[[Request], Awaitable[Answer]]]] = {
             "/": {"GET": self._home},
             "/metrics": {"GET": self._metrics},
@@ -113,8 +132,8 @@ class App:
             request = _request(scope)
             try:
                 answer = await self._answer(request)
-            except Exception:
-                log.exception("request failed path=%s", request.path)
+            except Exception as error:  # noqa: BLE001  # our bug, which must not go unseen; its text may quote content
+                log.error("request failed", extra={"error": type(error).__name__, "at": place(error)})  # noqa: TRY400
                 answer = _plain(500, "internal error, see the log")
             await _send(send, answer, head=request.method == "HEAD")
 
@@ -142,7 +161,11 @@ class App:
         if len(names) > NAMES_LIMIT:
             return _plain(400, f"more than {NAMES_LIMIT} name[]")
         patience = _patience(request.headers.get("x-prometheus-scrape-timeout-seconds", ""))
-        body = await self._rendered(Scrape(choice.form, choice.scheme, gzip, frozenset(names)), patience)
+        try:
+            body = await self._rendered(Scrape(choice.form, choice.scheme, gzip, frozenset(names)), patience)
+        except Busy:
+            later = (b"retry-after", b"%d" % RETRY_AFTER)
+            return _plain(503, "too many different pages are asked for at once")._replace(headers=(*_SAFE, later))
         if body is None:
             return _plain(503, "the page was not ready within the scrape timeout; the next scrape may be faster")
         self._observe(time.perf_counter() - started, sum(map(len, body)))
@@ -151,19 +174,39 @@ class App:
         return Answer(200, choice.content_type, body, headers)
 
     async def _rendered(self, scrape: Scrape, patience: float | None) -> list[bytes] | None:
-        """Wait for a page, alone or with others, at most `patience` seconds.
+        """Wait for a page, alone or with others, at most `patience` seconds. Raises Busy.
 
         `asyncio.wait` leaves the rendering alone when we stop waiting or are cancelled: others
-        may wait too, and the next scrape finds its work done.
+        may wait too, and the next scrape finds its work done. One that has not begun is given
+        up by the last to leave.
         """
-        future = self._running.get(scrape)
-        if future is None:
-            future = asyncio.get_running_loop().run_in_executor(self._thread, self._render, scrape)
-            self._running[scrape] = future
-            future.add_done_callback(lambda _: self._running.pop(scrape, None))
-            future.add_done_callback(_noticed)
-        done, _ = await asyncio.wait((future,), timeout=patience)
-        return future.result() if done else None
+        rendering = self._renderings.get(scrape) or self._start(scrape)
+        rendering.waiting += 1
+        try:
+            done, _ = await asyncio.wait((rendering.task,), timeout=patience)
+        finally:
+            rendering.waiting -= 1
+            if not rendering.waiting and not rendering.begun:
+                self._renderings.pop(scrape, None)
+                rendering.task.cancel()
+        return rendering.task.result() if done else None
+
+    def _start(self, scrape: Scrape) -> Rendering:
+        if len(self._renderings) >= RENDERINGS:
+            raise Busy
+        rendering = self._renderings[scrape] = Rendering()
+        rendering.task = asyncio.create_task(self._made(scrape, rendering))
+        rendering.task.add_done_callback(_noticed)
+        return rendering
+
+    async def _made(self, scrape: Scrape, rendering: Rendering) -> list[bytes]:
+        """Render a page when it is its turn."""
+        async with self._turn:
+            rendering.begun = True
+            try:
+                return await asyncio.get_running_loop().run_in_executor(self._thread, self._render, scrape)
+            finally:
+                del self._renderings[scrape]
 
     def _render(self, scrape: Scrape) -> list[bytes]:
         """Render a page, in the rendering thread; one of a few names leaves what our renderer keeps alone."""
@@ -175,7 +218,9 @@ class App:
         return render(families, scrape.form, scrape.scheme)
 
     async def _home(self, _: Request) -> Answer:
-        return Answer(200, "text/html; charset=utf-8", [page(self._status()).encode()], _PAGE_HEADERS)
+        return Answer(
+            200, "text/html; charset=utf-8", [page(await asyncio.to_thread(self._status)).encode()], _PAGE_HEADERS
+        )
 
     async def _healthy(self, _: Request) -> Answer:
         return _plain(200, "healthy")
@@ -210,10 +255,10 @@ def _patience(header: str) -> float | None:
     return seconds - min(MARGIN, seconds / 10) if 0 < seconds < math.inf else None
 
 
-def _noticed(future: asyncio.Future[list[bytes]]) -> None:
+def _noticed(task: asyncio.Task[list[bytes]]) -> None:
     """Look at a failure that nobody waited for, so that asyncio does not complain at exit."""
-    if not future.cancelled():
-        future.exception()
+    if not task.cancelled():
+        task.exception()
 
 
 def _plain(status: int, text: str) -> Answer:

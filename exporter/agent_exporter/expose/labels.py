@@ -12,6 +12,7 @@ import re
 from base64 import b64encode
 from collections.abc import Collection
 from decimal import Decimal
+from functools import lru_cache
 
 from ..model import Attributes, Kind, Labels, Value
 from .names import Strategy, is_legacy_label
@@ -19,6 +20,7 @@ from .names import Strategy, is_legacy_label
 # Labels that the page itself adds (L8): an attribute of that name would corrupt the series.
 RESERVED: dict[Kind, frozenset[str]] = {Kind.HISTOGRAM: frozenset({"le"}), Kind.SUMMARY: frozenset({"quantile"})}
 TARGET = frozenset({"job", "instance"})
+NAMES = 4096  # names whose translation is remembered: all series of an agent share a few
 
 _IDENTITY = frozenset({"service.name", "service.namespace", "service.instance.id"})
 _DIRT = re.compile(r"[^a-zA-Z0-9]+")
@@ -56,6 +58,7 @@ def label_pairs(
     return labels, (*joined, *lost)
 
 
+@lru_cache(NAMES)
 def label_name(key: str) -> str:
     """Translate an attribute key to a label name (L1, L2); "" or underscores when nothing is left."""
     if len(key) >= _WRAPPED and key.startswith("__") and key.endswith("__"):
@@ -110,6 +113,7 @@ def target_labels(attributes: Attributes, strategy: Strategy = Strategy.UNDERSCO
     return tuple(sorted(identity + labels)) if identity and labels else ()
 
 
+@lru_cache(NAMES)
 def _label(name: str) -> str:
     return name if is_legacy_label(name) else f'"{escaped(name)}"'
 

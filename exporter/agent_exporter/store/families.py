@@ -16,8 +16,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain
 
-from ..model import Exemplar, Family, Kind, Table
+from ..model import Family, Kind, Table
 
+MAX_TABLES = 20  # sets of bucket bounds in one family; later ones are mapped onto the last
 SPARE = 0  # row 0 of every table is nobody's: what a stream does not feed there is added to it
 _NAN = math.nan
 
@@ -80,6 +81,12 @@ class Rows(Table):
         """Take a series off the page, its total kept."""
         if row not in self.hidden:
             self.hidden.add(row)
+            self.layout += 1
+
+    def leave_out(self, cell: int) -> None:
+        """Show a cell no more."""
+        if cell not in self.absent:
+            self.absent.add(cell)
             self.layout += 1
 
     def forget(self, row: int) -> None:
@@ -167,6 +174,8 @@ class Series(Family):
         for table in self.tables:
             if table.bounds == bounds:
                 return table
+        if len(self.tables) >= MAX_TABLES:
+            return self.tables[-1]
         width = {Kind.HISTOGRAM: len(bounds) + 3, Kind.SUMMARY: len(bounds) + 2}.get(self.kind, 1)
         table = Rows(width, bounds)
         table.open(b"", _NAN)
@@ -181,9 +190,20 @@ class Families:
     """Every family by its name, and who owns which name."""
 
     def __init__(self, limit: int = 0) -> None:
-        self.limit = limit
+        self._limit = limit
         self.by_name: dict[str, Series] = {}
         self._owners: dict[str, Series] = {}
+
+    @property
+    def limit(self) -> int:
+        """Series that a family may have; 0 is no limit."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        for family in self.by_name.values():
+            family.limit = limit if family.limit else 0
+        self._limit = limit
 
     def open(
         self,
@@ -222,9 +242,11 @@ class Families:
             if any(len(table.index) and len(table.hidden) < len(table.texts) for table in family.tables)
         ]
 
-    def sweep(self, hide_after: int, forget_after: int) -> int:
+    def sweep(self, silent_after: int, hide_after: int, forget_after: int) -> int:
         """Age every series; give back the names of families that have none left; return how many were hidden."""
-        hidden = sum(table.sweep(hide_after, forget_after) for table in self._tables())
+        hidden = sum(
+            table.sweep(silent_after if table.fleeting else hide_after, forget_after) for table in self._tables()
+        )
         for family in [each for each in self.by_name.values() if not each.reserved]:
             if not any(table.index for table in family.tables):
                 del self.by_name[family.name]
@@ -244,6 +266,3 @@ def names(name: str, kind: Kind) -> tuple[str, ...]:
     """List the names that a family of this sample name and kind owns on the text and OpenMetrics pages."""
     base = name.removesuffix({Kind.COUNTER: "_total", Kind.INFO: "_info"}.get(kind, "\0"))
     return tuple(dict.fromkeys((name, *(base + suffix for suffix in _SUFFIXES.get(kind, ("",))))))
-
-
-__all__ = ["SPARE", "Conflict", "Exemplar", "Families", "Rows", "Series"]

@@ -43,10 +43,10 @@ def track(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Re
             if run is None:
                 notes["late"] += 1
                 continue
-            notes["reset"] += 1
-            lasts[row], bases[row] = run[0]
+            (lasts[row], bases[row]), fresh = run
+            notes["reset"] += fresh
         if time <= times[row]:
-            notes["duplicate" if time == times[row] else "late"] += 1
+            notes.late(time, times[row])
             continue
         if count < lasts[row]:
             notes["reset"] += 1
@@ -71,7 +71,7 @@ def add(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Reso
             row, start, time, (_, total, counts) = found
         last = times[row]
         if time <= last:
-            notes["duplicate" if time == last else "late"] += 1
+            notes.late(time, last)
             continue
         if start != last and last and start:
             if start < last:
@@ -102,6 +102,9 @@ def fold(streams: Streams, row: int) -> None:
         base, streams.bases[row] = streams.bases.get(row), reading
         if base is not None:
             total, counts = total - base[0], list(map(minus, counts, base[1]))
+    if not isfinite(total):
+        total = 0.0
+        _doubt_sum(streams, row)
     for sink in streams.sinks:
         cell = sink.cells[row]
         if cell == SPARE:
@@ -130,6 +133,14 @@ def _mean(values: array[float], cell: int, total: float, count: int, scale: floa
 
 # What of a histogram feeds a number.
 _PARTS: Final = {"count": _count, "sum": _sum, "mean": _mean}
+
+
+def _doubt_sum(streams: Streams, row: int) -> None:
+    """Show no sum any more where somebody's is NaN or infinite: it would destroy that of all others (T26)."""
+    for sink in streams.sinks:
+        cell = sink.cells[row]
+        if cell != SPARE:
+            sink.table.leave_out(cell + len(sink.table.bounds) + 1)
 
 
 def _vector(total: float, counts: Sequence[int], projection: tuple[int, ...] | None, size: int) -> list[float]:
@@ -187,10 +198,10 @@ def summarise(streams: Streams, raws: Sequence[bytes], entries: Sequence[Any], r
             if run is None:
                 notes["late"] += 1
                 continue
-            notes["reset"] += 1
-            last = run[0]
+            last, fresh = run
+            notes["reset"] += fresh
         if time <= streams.times[row]:
-            notes["duplicate" if time == streams.times[row] else "late"] += 1
+            notes.late(time, streams.times[row])
             continue
         if count < last[0]:
             notes["reset"] += 1
@@ -200,13 +211,15 @@ def summarise(streams: Streams, raws: Sequence[bytes], entries: Sequence[Any], r
     return notes
 
 
-def _summary(streams: Streams, row: int, quantiles: list[float], total: float, count: int) -> None:
+def _summary(streams: Streams, row: int, quantiles: list[tuple[float, float]], total: float, count: int) -> None:
+    """Show the quantiles that the series was opened with; a stream may have others too."""
     for sink in streams.sinks:
-        cell = sink.cells[row]
+        cell, values = sink.cells[row], sink.table.values
         if cell != SPARE:
-            end = cell + len(quantiles)
-            sink.table.values[cell:end] = array("d", quantiles)
-            accrue(sink.table.values, end, (total, count))
+            for quantile, value in quantiles:
+                if quantile in sink.table.bounds:
+                    values[cell + sink.table.bounds.index(quantile)] = value
+            accrue(values, cell + len(sink.table.bounds), (total, count))
 
 
 APPLY: dict[tuple[Form, Temporality, bool], Apply] = {

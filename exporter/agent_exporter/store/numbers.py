@@ -17,10 +17,6 @@ _INF = math.inf
 Entries = Sequence[tuple[bytes | None, int, int, float]]
 
 
-def _late(notes: Notes, time: int, last: int) -> None:
-    notes["duplicate" if time == last else "late"] += 1
-
-
 def track(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Resolve) -> Notes:
     """Apply cumulative monotonic sums: what they grew by, all of it after a reset."""
     rows, starts, times, lasts = streams.rows.get, streams.starts, streams.times, streams.lasts
@@ -39,10 +35,11 @@ def track(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Re
             if run is None:
                 notes["late"] += 1
                 continue
-            notes["reset"] += 1
-            last = lasts[row] = run[0]
+            last, fresh = run
+            lasts[row] = last
+            notes["reset"] += fresh
         if time <= times[row]:
-            _late(notes, time, times[row])
+            notes.late(time, times[row])
             continue
         if value < last:
             notes["reset"] += 1
@@ -81,7 +78,7 @@ def _add(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Res
             row, start, time, value = found
         last = times[row]
         if time <= last:
-            _late(notes, time, last)
+            notes.late(time, last)
             continue
         if start != last and last and start:
             if start < last:
@@ -110,7 +107,7 @@ def follow(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: R
                 continue
             row, start, time, value = found
         if time <= times[row]:
-            _late(notes, time, times[row])
+            notes.late(time, times[row])
             continue
         if not -_INF < value < _INF:
             notes["not_finite"] += 1
@@ -135,7 +132,7 @@ def put(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Reso
                 continue
             row, _, time, value = found
         if time <= times[row]:
-            _late(notes, time, times[row])
+            notes.late(time, times[row])
             continue
         times[row] = time
         for values, cells, scale in places:

@@ -1,7 +1,7 @@
 """The streams of one metric of one scope of one resource: identity to row, row to cells.
 
 What may live here: the columns every kind of stream has and their life (opened, silent, back,
-forgotten). How points become increments is in `numbers`, `histograms` and `summaries`.
+forgotten). How points become increments is in `numbers` and `histograms`.
 
 A stream is found by the raw bytes of its attributes. One that falls silent loses these keys,
 so that its next point takes the resolve path and is noticed there: the main path never asks
@@ -20,6 +20,8 @@ from .families import SPARE, Rows
 Resolve = Callable[[bytes], "tuple[Any, ...] | None"]
 
 MAX_RUNS = 8  # processes that report as one stream at the same time and are still told apart, by start time
+FUTURE = 3600 * 1_000_000_000  # a clock may be wrong by so much before its points are doubted
+MAX_KEYS = 4  # orders of attributes in which a stream is known; one in yet another is resolved each time
 
 
 class Notes(dict[str, int]):
@@ -32,6 +34,10 @@ class Notes(dict[str, int]):
 
     def __missing__(self, name: str) -> int:
         return 0
+
+    def late(self, time: int, last: int) -> None:
+        """Note a point that is not newer than what was seen."""
+        self["duplicate" if time == last else "late"] += 1
 
 
 @dataclass(slots=True)
@@ -64,6 +70,8 @@ class Streams:
         self.readings: dict[int, Any] = {}  # histograms: what is not yet in the cells
         self.bases: dict[int, Any] = {}  # cumulative histograms and summaries: what is in the cells already
         self.runs: dict[int, dict[int, tuple[int, Any]]] = {}
+        self._keys = array("B")  # keys a row has beside its identity
+        self._silent_keys: dict[int, list[bytes]] = {}
         self._checked = array("Q")
         self._idle = array("I")
         self._free: list[int] = []
@@ -77,13 +85,20 @@ class Streams:
             row = self._free.pop()
         else:
             row = len(self.starts)
-            for column in (self.starts, self.times, self.lasts, self._checked, self._idle):
+            for column in (self.starts, self.times, self.lasts, self._keys, self._checked, self._idle):
                 column.append(0)
             for sink in self.sinks:
                 sink.cells.append(SPARE)
         self.starts[row] = start
+        self._idle[row] = self._keys[row] = 0
         self.rows[identity] = row
         return row
+
+    def learn(self, key: bytes, row: int) -> None:
+        """Find a stream by other bytes too: another order of its attributes, or flags."""
+        if self._keys[row] < MAX_KEYS:
+            self._keys[row] += 1
+            self.rows[key] = row
 
     def feed(
         self, row: int, table: Rows, cell: int, scale: float, projection: tuple[int, ...] | None, part: str = ""
@@ -110,27 +125,32 @@ class Streams:
         row = self.silent.get(identity)
         if row is None:
             return None
-        for key in [key for key, owner in self.silent.items() if owner == row]:
+        for key in self._silent_keys.pop(row):
             self.rows[key] = self.silent.pop(key)
         self._idle[row] = 0
         return row
 
-    def switch(self, row: int, start: int, last: Any, nothing: Any) -> tuple[Any] | None:
-        """Turn to the run of a stream that began at `start`; return its last value, None if it is forgotten.
+    def switch(self, row: int, start: int, last: Any, nothing: Any) -> tuple[Any, bool] | None:
+        """Turn to the run of a stream that began at `start`; return its last value and whether it is new.
 
-        A later start is a restart. An earlier one is another process that reports as the same
-        stream, as two agents without an instance id do: each run keeps its own last value, so
-        that their sum stays true.
+        None if it is forgotten. A later start is a restart. An earlier one is another process
+        that reports as the same stream, as two agents without an instance id do: each run keeps
+        its own last value, so that their sum stays true. The run that is silent for longest is
+        forgotten first. No start time (0) is no news.
         """
+        if not start or not self.starts[row]:
+            self.starts[row] = start or self.starts[row]
+            return last, False
         runs = self.runs.setdefault(row, {})
-        if start < self.starts[row] and start not in runs and len(runs) >= MAX_RUNS:
+        fresh = start not in runs
+        if fresh and start < self.starts[row] and len(runs) >= MAX_RUNS:
             return None
         runs[self.starts[row]] = self.times[row], last
         self.times[row], last = runs.pop(start, (0, nothing))
         self.starts[row] = start
         if len(runs) > MAX_RUNS:
-            del runs[min(runs)]
-        return (last,)
+            del runs[min(runs, key=lambda each: runs[each][0])]
+        return last, fresh
 
     def part(self, row: int) -> list[tuple[Rows, int]]:
         """Stop a stream from feeding its series; return the series that it fed."""
@@ -147,37 +167,43 @@ class Streams:
     def silence(self, gone: set[int]) -> None:
         """Take the keys of these rows away, so that their next point is resolved anew."""
         for key in [key for key, row in self.rows.items() if row in gone]:
-            self.silent[key] = self.rows.pop(key)
+            row = self.silent[key] = self.rows.pop(key)
+            self._silent_keys.setdefault(row, []).append(key)
 
-    def sweep(self, silent_after: int, forget_after: int) -> tuple[set[int], int]:
-        """Age the streams whose time stands still; return who fell silent just now and how many were forgotten."""
-        fresh, forgotten = set(), set()
+    def sweep(self, now: int, silent_after: int, forget_after: int) -> tuple[set[int], int]:
+        """Age the streams whose time stands still; return who fell silent just now and how many were forgotten.
+
+        A time from the future is brought back to `now`, or no later point would ever count.
+        """
+        fresh, forgotten, free = set(), set(), set(self._free)
         for row, (time, checked) in enumerate(zip(self.times, self._checked, strict=True)):
-            if time != checked:
-                self._idle[row] = 0
+            if time > now + FUTURE:
+                self.times[row] = now
+            self._idle[row] = self._idle[row] + 1 if time == checked else 0
+            if row in free:
                 continue
-            self._idle[row] += 1
-            if self._idle[row] == silent_after:
-                fresh.add(row)
-            elif self._idle[row] == forget_after:
+            if row not in self._silent_keys:
+                if self._idle[row] >= silent_after:
+                    fresh.add(row)
+            elif self._idle[row] >= forget_after:
                 forgotten.add(row)
         self._checked = self.times[:]
         self.forget(forgotten)
-        return fresh - set(self._free), len(forgotten)
+        return fresh, len(forgotten)
 
     def forget(self, gone: set[int]) -> None:
         """Free the rows of silent streams; what they had said last is gone."""
-        if not gone:
-            return
-        for key in [key for key, row in self.silent.items() if row in gone]:
+        for row in gone:
+            self._forget(row)
+
+    def _forget(self, row: int) -> None:
+        for key in self._silent_keys.pop(row):
             del self.silent[key]
-        for row in gone - set(self._free):
-            self.starts[row] = self.times[row] = 0
-            self.lasts[row] = 0.0
-            self.readings.pop(row, None)
-            self.bases.pop(row, None)
-            self.runs.pop(row, None)
-            self._free.append(row)
+        self.starts[row] = self.times[row] = 0
+        self.lasts[row] = 0.0
+        for state in (self.readings, self.bases, self.runs):
+            state.pop(row, None)
+        self._free.append(row)
 
 
 Apply = Callable[[Streams, Sequence[bytes], Sequence[Any], Resolve], Notes]
