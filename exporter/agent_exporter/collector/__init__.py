@@ -17,7 +17,7 @@ from functools import partial
 
 from .. import __version__, web
 from ..config import Address, Addresses, Config, ConfigError
-from ..dialects import DialectError, Dialects
+from ..dialects import DialectError, Dialects, Memory
 from ..expose.app import App
 from ..expose.names import Strategy
 from ..expose.page import Status
@@ -38,7 +38,7 @@ _BOUND_AT_START = (
     "metrics.translation_strategy",
     "metrics.created",
     "limits",
-)  # keys whose change needs a restart; limits of streams and series follow at once all the same
+)  # keys whose change needs a restart; limits of streams, series and label values follow at once all the same
 OTHER_FILES = 128  # open beside the connections of the three doors
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
@@ -49,7 +49,8 @@ class Collector:
     def __init__(self, config: Config, reload: Callable[[], Config]) -> None:
         self.config = config
         self._read = reload
-        self.ingest = Ingest(config, Dialects.load(config.dialects.paths, prices=_prices(config)))
+        memory = Memory(config.limits.label_values)
+        self.ingest = Ingest(config, Dialects.load(config.dialects.paths, prices=_prices(config), memory=memory))
         self.started = self.ingest.clock() / 1e9
         self.renderer = Renderer(created=config.metrics.created)
         self.machine = Machine()
@@ -137,6 +138,7 @@ class Collector:
             log.error("reload failed, the old configuration stays", extra={"error": str(error)})  # noqa: TRY400
             raise ValueError(str(error)) from None
         late = [key for key in _BOUND_AT_START if _at(config, key) != _at(self.config, key)]
+        memory.bounds.limit = config.limits.label_values
         self.ingest.adopt(config, dialects)
         self.ingest.ledger.count("agent_exporter.config.reloads", result="success")
         self.config = config

@@ -78,7 +78,9 @@ class Limits(Section):
     label_value_length: Count = Field(
         1024, description="Longest label value of a passed-through series; longer ones are cut."
     )
-    label_values: Count = Field(500, description="Distinct tool and model names each; more are folded into `other`.")
+    label_values: Count = Field(
+        500, description="Values of a label (tools, models) of one agent, and agents; more are folded into `other`."
+    )
     payload_memory: Count = Field(4096, description="Requests with logs or spans remembered, to know a repeated one.")
 
     @model_validator(mode="after")

@@ -5,7 +5,8 @@ Rule: an agent is described in its file and nowhere else; no code here knows the
 
 from .engine import Dialects
 from .files import DialectError
+from .memory import Memory
 from .privacy import DROP_ATTRIBUTES, compile_drop
 from .schema import Setup
 
-__all__ = ["DROP_ATTRIBUTES", "DialectError", "Dialects", "Setup", "compile_drop"]
+__all__ = ["DROP_ATTRIBUTES", "DialectError", "Dialects", "Memory", "Setup", "compile_drop"]

@@ -21,11 +21,11 @@ _WORDS: Final = frozenset({"error_type"})
 
 
 class Bounds:
-    """The label values seen so far, by agent and label."""
+    """The label values seen so far, by agent and label; what was seen stays when `limit` is lowered."""
 
     def __init__(self, limit: int = VALUES_PER_LABEL) -> None:
         self.folded: dict[str, int] = {}
-        self._limit = limit
+        self.limit = limit
         self._seen: dict[tuple[str, str], set[str]] = {}
 
     def agent(self, name: str) -> str:
@@ -42,7 +42,7 @@ class Bounds:
         value = value[:VALUE_LENGTH]
         if label in _UNLIMITED or value in seen:
             return value
-        if len(seen) >= self._limit or (label in _WORDS and not _is_word(value)):
+        if len(seen) >= self.limit or (label in _WORDS and not _is_word(value)):
             return self.refuse(label)
         seen.add(value)
         return value

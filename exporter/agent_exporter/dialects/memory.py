@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from .bounds import Bounds
+from .bounds import VALUES_PER_LABEL, Bounds
 from .sessions import Counts, Sessions
 from .traces import Tree
 
@@ -15,8 +15,8 @@ from .traces import Tree
 class Memory:
     """Label values, sessions and spans seen; `counts` by instrument of the catalogue and labels."""
 
-    def __init__(self) -> None:
+    def __init__(self, values: int = VALUES_PER_LABEL) -> None:
         self.counts: Counts = Counter()
-        self.bounds = Bounds()
+        self.bounds = Bounds(values)
         self.sessions = Sessions(self.counts)
         self.tree = Tree(self.counts)
