@@ -380,9 +380,20 @@ _SELF: Final = (
     _gauge("agent_exporter.build.info", "{build}", "Always 1; the labels say what runs.", "version", "python"),
 )
 
-_ROWS: Final = (*_TOOLS, *_MODELS, *_CACHES, *_WORK, *_PROCESSES, *_RUNTIMES, *_POOLS, *_HOST, *_CONTAINER, *_SELF)
+GROUPS: Final[dict[str, tuple[Instrument, ...]]] = {
+    "Tools": _TOOLS,
+    "Models": _MODELS,
+    "Caches": _CACHES,
+    "Sessions, turns and interfaces": _WORK,
+    "Processes": _PROCESSES,
+    "Runtimes": _RUNTIMES,
+    "Queues and pools": _POOLS,
+    "Host": _HOST,
+    "Container": _CONTAINER,
+    "The exporter itself": _SELF,
+}
 
-CATALOG: Final[dict[str, Instrument]] = {row.name: row for row in _ROWS}
+CATALOG: Final[dict[str, Instrument]] = {row.name: row for rows in GROUPS.values() for row in rows}
 
 # Begin names of the semantic conventions, which are anybody's: what others push under them is
 # about another machine, and stands beside the collector's own with their job and instance.
