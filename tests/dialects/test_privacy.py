@@ -63,6 +63,7 @@ def test_what_stays_is_bounded(values_of):
         "gen_ai.tool.call.id",
         "call_id",
         "process.command_args",
+        "process.executable.name",
         "file_path",
         "url.full",
         "http.url",
@@ -90,7 +91,7 @@ def test_dropped(name):
         *("model", "type", "tool_name", "status_code", "error.type", "error_type", "success", "decision", "source"),
         *("terminal.type", "app.version", "query_source", "mcp_server.name", "agent.name", "gen_ai.token.type"),
         *("gen_ai.request.model", "gen_ai.provider.name", "gen_ai.output.type", "gen_ai.prompt.name", "phase"),
-        *("server.port", "http.route", "command_category", "process.executable.name", "team", "cost_center"),
+        *("server.port", "http.route", "command_category", "process.runtime.name", "team", "cost_center"),
         *("service.name", "service.instance.id", "host.name", "gen_ai.usage.input_tokens", "reason", "outcome"),
     ],
 )

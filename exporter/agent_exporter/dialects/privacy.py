@@ -34,6 +34,7 @@ IDENTITIES: Final = (
 PLACES: Final = (
     *("cwd", "path", "*.path", "file_path", "*.file_path", "file_name", "*.filepath", "directory", "*_directory"),
     *("command", "full_command", "bash_command", "bash_argv0", "command_line", "process.command*"),
+    "process.executable.name",  # the whole path, from Node's SDK and some of Python's
     *("url.full", "url.query", "url.path", "url.fragment", "*.url", "*.url.full", "*.uri", "http.target"),
     *("endpoint", "server.address", "user_agent.original", "vcs.*", "code.*"),
 )
