@@ -57,8 +57,14 @@ def _histogram(draw: Any) -> pb.HistogramDataPoint:
 
 
 TEMPORALITY = st.sampled_from([1, 2, 2, 0])
+
+
+def _gauge(name: str, points: list[pb.NumberDataPoint]) -> pb.Metric:
+    return gauge(name, *points)
+
+
 METRICS = st.one_of(
-    st.builds(lambda points: gauge("level", *points), NUMBERS),
+    st.builds(_gauge, st.sampled_from(["level", "agent.queue.size"]), NUMBERS),
     st.builds(
         lambda points, t, m: total("calls", *points, temporality=t, monotonic=m), NUMBERS, TEMPORALITY, st.booleans()
     ),

@@ -8,7 +8,7 @@ from agent_exporter.collector.telemetry import readings
 from agent_exporter.config import Config
 from agent_exporter.dialects import Dialects
 from agent_exporter.model import Signal
-from otlp import CUMULATIVE, DELTA, at, distribution, histogram, logs, number, pairs, request, total
+from otlp import CUMULATIVE, DELTA, at, distribution, gauge, histogram, logs, number, pairs, request, total
 
 TOY = """\
 agent: toy
@@ -17,6 +17,8 @@ authority:
   agent.tokens: metric
   agent.tool.executions: metric
   agent.runtime.heap.usage: metric
+  agent.runtime.heap.limit: metric
+  agent.context.utilization: metric
   agent.turns: event
 session: session.id
 instruments:
@@ -32,6 +34,8 @@ metrics:
   - {name: toy.tool, part: count, to: agent.tool.executions, labels: {tool: tool, status: {is: ok}}}
   - {name: toy.heap, part: mean, unit: KiBy, to: agent.runtime.heap.usage}
   - {name: toy.calls, to: acme.calls}
+  - {name: toy.space, to: agent.runtime.heap.limit}
+  - {name: toy.share, to: agent.context.utilization}
 events:
   - {name: toy.search, to: acme.found, value: hits, labels: {index: index}}
   - {name: toy.turn, to: agent.turns}
@@ -149,3 +153,58 @@ def test_active_sessions_and_counts_are_read(toy):
     assert active() == [2]
     toy.now += 3600
     assert active() == [0]
+
+
+# -- gauges of several streams ------------------------------------------------
+
+LIMIT = "agent_runtime_heap_limit_bytes"
+
+
+def _spaces(toy, second, **sizes):
+    toy.now = second
+    toy.send(gauge("toy.space", *(number(size, {"space": name}, time=second) for name, size in sizes.items())))
+    return [cell for (cell,) in toy.cells(LIMIT).values()]
+
+
+def test_gauges_that_make_a_whole_add_up(toy):
+    """Streams with equal labels of a normalised gauge of amounts add up; each replaces what it said itself."""
+    assert _spaces(toy, 100, new=1, old=10) == [11]
+    assert _spaces(toy, 101, new=2) == [12]
+    assert _spaces(toy, 101, new=5) == [12]  # a duplicate
+    assert _spaces(toy, 102, new=float("nan"), old=7) == [9]
+    assert [cell for (cell,) in toy.cells("toy_space").values()] != [9]
+
+
+def test_gauges_leave_their_sum(toy):
+    """A stream that says it is gone, or is silent for long, is taken off; the last takes the series with it."""
+    _spaces(toy, 100, new=1, old=10)
+    toy.send(gauge("toy.space", number(None, {"space": "new"}, time=101, flags=1)))
+    assert [cell for (cell,) in toy.cells(LIMIT).values()] == [10]
+    assert _spaces(toy, 102, new=4) == [14]
+
+    for second in range(103, 200):
+        _spaces(toy, second, new=4)
+        toy.ingest.sweep()
+    assert [cell for (cell,) in toy.cells(LIMIT).values()] == [4]
+    for _ in range(100):
+        toy.ingest.sweep()
+    assert toy.cells(LIMIT) == {}
+    assert _spaces(toy, 201, old=3) == [3]
+
+
+def test_sums_of_gauges_stay_over_a_reload(toy):
+    """After a reload the sum stands, and then begins anew with those that come."""
+    _spaces(toy, 100, new=1, old=10)
+
+    toy.ingest.adopt(Config(), Dialects.load([toy.path], memory=toy.ingest.policy.dialects.memory))
+
+    assert [cell for (cell,) in toy.cells(LIMIT).values()] == [11]
+    assert _spaces(toy, 101, new=2) == [2]
+    assert _spaces(toy, 102, old=11) == [13]
+
+
+def test_shares_do_not_add_up(toy):
+    """Of a share, the newest of several streams stands."""
+    toy.send(gauge("toy.share", number(0.5, {"a": 1}, time=100), number(0.75, {"a": 2}, time=100)))
+
+    assert toy.cells("agent_context_utilization_ratio") == {'agent="toy"': [0.75]}

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_exporter.catalog import CATALOG
-from agent_exporter.dialects import DROP_ATTRIBUTES, Dialects, engine
+from agent_exporter.dialects import DROP_ATTRIBUTES, Dialects, engine, words
 from agent_exporter.dialects.bounds import VALUES_PER_LABEL
 from agent_exporter.model import Event, Form, Metric, Resource, Scope, Span
 
@@ -262,6 +262,131 @@ def test_who_sent_it(tmp_path, name, scope, service, agent):
     resource = Resource({"service.name": service} if service else {})
 
     assert Dialects.load([tmp_path]).agent(resource, Scope(scope), name) == agent
+
+
+FRAMES = """\
+dialect: {dialect}
+agent: "@service"
+claims: {{scopes: {scopes}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "scope", "service", "session"),
+    [
+        ("toy.a", "frame.one", "mine", "toy"),  # an agent before a framework, by prefix,
+        ("a", "frame.one", "toy", "toy"),  # and by service
+        ("a", "frame.one", "mine", "narrow"),  # the longer pattern before the shorter
+        ("a", "frame.two", "mine", "wide"),
+    ],
+)
+def test_agents_before_frameworks(tmp_path, name, scope, service, session):
+    """An agent is itself, whatever it is written with; a framework's own dialect comes before a wider one."""
+    for dialect, scopes in (("wide", "frame*"), ("narrow", "frame.o*")):
+        text = FRAMES.format(dialect=dialect, scopes=scopes) + f"session: {dialect}\n"
+        (tmp_path / f"{scopes[:-1]}.yaml").write_text(text)
+    (tmp_path / "z.yaml").write_text(TOY + "session: toy\n")
+    dialects = Dialects.load([tmp_path])
+    resource = Resource({"service.name": service})
+
+    dialects.feeds(resource, Scope(scope), Metric(name, **COUNTER), {session: "s"})
+
+    assert len(dialects.memory.sessions) == 1
+
+
+WORDS = """\
+agent: toy
+claims: {prefixes: toy.}
+authority: {agent.tool.executions: event, agent.model.retries: event, agent.sessions: metric, agent.turns: metric}
+metrics:
+  - {name: toy.new, alone: new, to: agent.sessions}
+  - {name: toy.newer, alone: new, to: agent.sessions}
+  - {name: toy.old, alone: old, to: agent.sessions}
+  - {name: toy.old, alone: old, to: agent.turns}
+events:
+  - name: toy.mcp
+    where: {tool: ["a*/*", plain], model: {not: "*x*"}}
+    to: agent.tool.executions
+    labels: {tool: tool}
+  - name: toy.any
+    where: {tool: "*"}
+    to: agent.tool.executions
+    labels: {tool: tool}
+  - name: toy.none
+    where: {tool: {not: "*"}}
+    to: agent.tool.executions
+  - {name: toy.try, to: agent.model.retries, value: {from: attempt, minus: [1]}}
+  - name: toy.kept
+    to: agent.tool.executions
+    labels: {tool: {from: tool, map: {no*: "", a: b}, keep: true, default: d}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes", "applies"),
+    [
+        ("mcp", {"tool": "a1/b"}, True),
+        ("mcp", {"tool": "plain", "model": "m"}, True),
+        ("mcp", {"tool": "b/a/"}, False),
+        ("mcp", {"tool": "a1/b", "model": "axb"}, False),
+        ("mcp", {}, False),
+        ("any", {"tool": 1}, True),
+        ("any", {}, False),
+        ("none", {"tool": 1}, False),
+        ("none", {}, True),
+    ],
+)
+def test_patterns_in_conditions(dialect, event, name, attributes, applies):
+    """A `*` in a condition stands for any characters of a value that is there."""
+    assert bool(dialect(WORDS).events(event(f"toy.{name}", attributes))) is applies
+
+
+@pytest.mark.parametrize(("attempt", "retries"), [(1, 0), ("3", 2), (0, 0)])
+def test_a_number_is_taken_off(dialect, event, attempt, retries):
+    """`minus` takes numbers, too."""
+    assert [found.value for found in dialect(WORDS).events(event("toy.try", {"attempt": attempt}))] == [retries]
+
+
+@pytest.mark.parametrize(("tool", "label"), [("a", "b"), ("c", "c"), ("nothing", None), ("", "d")])
+def test_what_a_table_keeps(dialect, event, tool, label):
+    """With `keep` a value that is not in the table stays; one that becomes nothing is no label."""
+    (found,) = dialect(WORDS).events(event("toy.kept", {"tool": tool}))
+
+    assert dict(found.labels).get("tool") == label
+
+
+def test_values_that_are_kept_are_bounded(dialect, event):
+    """What a table lets through is counted as other values are."""
+    dialects = dialect(WORDS)
+
+    found = [dialects.events(event("toy.kept", {"tool": str(n)}))[0] for n in range(VALUES_PER_LABEL + 1)]
+
+    assert dict(found[-1].labels)["tool"] == "other"
+
+
+def test_metrics_that_say_the_same(dialect, tmp_path):
+    """Of words with `alone` for a family the first that is heard of a sender feeds it, also after a reload."""
+    dialects = dialect(WORDS)
+    others = Resource({"service.name": "x", "service.instance.id": "i"}), Resource({"a": [1], "b": "c"})
+
+    assert _feeds(dialects, Metric("toy.new", **COUNTER)) != []
+    assert [name for name, _, _ in _feeds(dialects, Metric("toy.old", **COUNTER))] == ["agent.turns"]
+    for resource in others:
+        assert len(_feeds(dialects, Metric("toy.old", **COUNTER), resource=resource)) == 2
+    assert _feeds(dialects, Metric("toy.new", **COUNTER), resource=others[0]) == []
+    again = Dialects.load([tmp_path], memory=dialects.memory)
+    assert [bool(_feeds(again, Metric(f"toy.{name}", **COUNTER))) for name in ("new", "newer")] == [True, True]
+
+
+def test_memory_of_words_is_bounded(dialect, monkeypatch):
+    """Beyond the limit the oldest sender is forgotten."""
+    monkeypatch.setattr(words, "WORDS", 3)
+    dialects = dialect(WORDS)
+
+    for number in range(5):
+        assert _feeds(dialects, Metric("toy.old", **COUNTER), resource=Resource({"a": number})) != []
+
+    assert len(dialects.memory.words) == 3
 
 
 def test_catalogue_names_feed_themselves(toy):

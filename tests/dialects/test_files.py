@@ -77,6 +77,18 @@ MISTAKES = {
         "events[0].labels.tool",
         "give either `is` (a word) or `from` (attributes)",
     ),
+    "keep without a table": (
+        HEAD + "events:\n  - name: toy.a\n    to: agent.tool.executions\n    labels: {tool: {from: a, keep: true}}\n",
+        11,
+        "events[0].labels.tool",
+        "`keep` goes with `map`",
+    ),
+    "agent from anything": (
+        HEAD + "events:\n  - name: toy.a\n    to: agent.tool.executions\n    labels: {agent: who}\n",
+        11,
+        "events[0].labels.agent",
+        "`agent.tool.executions` has no such label to set",
+    ),
     "word with a table": (
         HEAD + "events:\n  - name: toy.a\n    to: agent.tool.executions\n    labels: {tool: {is: a, map: {b: c}}}\n",
         11,

@@ -142,7 +142,7 @@ def test_memory_of_sessions_is_bounded(toy, monkeypatch):
 
 
 def test_a_session_by_the_trace(dialect):
-    """What only spans have may tell sessions apart; other signals then have none."""
+    """What only spans have may tell sessions apart; other signals then have none, and a trace is no active session."""
     dialects = dialect(TOY.replace("[session.id, conversation.id]", '["@trace", "@resource.run"]'))
 
     dialects.events(_event("x"), 100.0)
@@ -150,7 +150,8 @@ def test_a_session_by_the_trace(dialect):
     dialects.events(_event("x", resource={"run": "r"}), 100.0)
     span = Span("toy.x", 1, 0, 1, 0, {}, "trace", "s", "", Resource({}), Scope())
     dialects.spans(span, 100.0)
-    assert dialects.active(100.0) == {"toy": 2}
+    assert dialects.active(100.0) == {"toy": 1}
+    assert len(dialects.memory.sessions) == 2
 
 
 def test_memory_is_handed_on(toy, dialect, tmp_path):

@@ -183,6 +183,19 @@ def test_a_span_waits_for_its_parent(dialect):
     assert all("secret" not in repr(node.kept) for node in dialects.memory.tree._nodes.values())
 
 
+def test_the_agent_of_the_parent(dialect):
+    """A span may be counted for the sender of its parent, by the name that it has itself; without one for its own."""
+    text = PARENTS.replace("{tool: {from", '{agent: "@parent.@agent", tool: {from', 1)
+    dialects = dialect(text.replace(", map: {toy.call: mcp}", ", map: {toy.call: mcp}, default: unknown"))
+    runs = [replace(_span("toy.run", "call", tool="ls"), span_id=name) for name in ("1", "2")]
+
+    assert _add(dialects, *runs) == []
+    found = dialects.spans(_span("call", tool="ls"))
+    alone = dialects.spans(_span("toy.run"))
+
+    assert [dict(each.labels)["agent"] for each in (*found, *alone)] == ["mine", "mine", "toy"]
+
+
 def test_only_roles_that_ask_wait(dialect):
     """A span does not wait for what only rules of another role ask for."""
     text = SHARED.replace("{tool: tool, status", '{tool: [tool, "@parent.tool"], status')

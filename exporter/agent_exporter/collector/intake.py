@@ -20,7 +20,7 @@ from ..store import histograms, numbers
 from ..store.families import SPARE, Conflict, Rows, Series
 from ..store.streams import Notes, Streams
 from .clients import Meter
-from .normalised import OVERFLOW
+from .normalised import OVERFLOW, adds_up
 from .policy import METRICS_PER_CLIENT, NAME_LENGTH, Policy
 
 _APPLY = {**numbers.APPLY, **histograms.APPLY}
@@ -217,7 +217,13 @@ class Intake:
         if self.metric.form in _BUCKETED and not part:
             source = bounds if scale == 1.0 else tuple(round(bound * scale, 12) for bound in bounds)
             projection = histograms.project(source, table.bounds)
-        self.streams.feed(row, table, series * table.width, scale, projection, part)
+        self.streams.feed(row, table, series * table.width, scale, projection, part, sums=self._sums(feed))
+
+    def _sums(self, feed: Feed | None) -> bool:
+        """Tell whether a series is the sum of what its streams say now."""
+        return self.apply is numbers.follow or (
+            self.apply is numbers.put and feed is not None and adds_up(feed.instrument)
+        )
 
     def _exemplify(self, row: int, point: Point) -> None:
         """Attach the newest exemplar of each counter or bucket (T18 to T20)."""
@@ -240,7 +246,7 @@ class Intake:
         """
         for row in gone:
             histograms.fold(self.streams, row)
-        if self.apply is numbers.follow:
+        if not stay:
             numbers.withdraw(self.streams, gone)
         for row in gone:
             for table, series in self.streams.part(row):

@@ -15,7 +15,7 @@ from typing import Final
 
 from ..catalog import CATALOG, VALUES
 from ..model import Instrument, Kind
-from .derived import SESSION, known
+from .derived import PARENT_AGENT, SESSION, TRACE, known
 from .derived import names as derived_names
 from .plans import SERVICE, custom
 from .privacy import never_label
@@ -172,12 +172,14 @@ def _authority(file: AnyFile, signal: str, family: str, where: Location) -> Iter
 def _label(instrument: Instrument, signal: str, name: str, label: Label, where: Location) -> Iterator[Problem]:
     automatic = _AUTOMATIC.get(instrument.name, _AUTOMATIC[""])
     allowed = [known for known in instrument.labels if known not in automatic]
-    if name not in allowed:
+    if name not in allowed and (name, label.from_) != ("agent", (PARENT_AGENT,)):
         yield where, f"`{instrument.name}` has no such label to set; it has {', '.join(allowed) or 'none'}"
     if (label.is_ is None) is (label.from_ is None):
         yield where, "give either `is` (a word) or `from` (attributes)"
     if label.is_ is not None and (label.map or label.default or label.strip):
         yield where, "`map` and `default` go with `from`"
+    if label.keep and not label.map:
+        yield where, "`keep` goes with `map`"
     for attribute in label.from_ or ():
         if _is_private(attribute):
             yield where, _private(attribute)
@@ -187,7 +189,7 @@ def _label(instrument: Instrument, signal: str, name: str, label: Label, where: 
 
 def _is_private(attribute: str) -> bool:
     bare = attribute.removeprefix("@resource.").removeprefix("@parent.")
-    return never_label(bare) or bare in (SESSION, "@trace")
+    return never_label(bare) or bare in (SESSION, TRACE)
 
 
 def _private(attribute: str) -> str:
@@ -211,7 +213,7 @@ def _values(instrument: Instrument, name: str, label: Label, where: Location) ->
     if closed is None:
         return
     for value in (label.is_, label.default, *(label.map or {}).values()):
-        if value is not None and value not in closed:
+        if value and value not in closed:
             yield where, f"`{value}` is no value of `{name}`; allowed: {', '.join(closed)}"
 
 

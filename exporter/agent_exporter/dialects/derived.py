@@ -26,7 +26,10 @@ Derive = Callable[[Item], Value]
 Derived = tuple[tuple[str, Derive], ...]
 
 PARENT: Final = "@parent."
+PARENT_AGENT: Final = "@parent.@agent"
+_PARENTS: Final = ("@parent.@name", PARENT_AGENT)
 SESSION: Final = "@session"
+TRACE: Final = "@trace"
 _RESOURCE: Final = "@resource."
 _STATUS: Final = {1: "ok", 2: "error"}
 _KINDS: Final = ("unspecified", "internal", "server", "client", "producer", "consumer")
@@ -51,7 +54,7 @@ _DERIVED: Final[dict[str, dict[str, Callable[..., Value]]]] = {
         "@status": lambda span: _STATUS.get(span.status, "unset"),
         "@outcome": _outcome,
         "@duration": lambda span: max(span.end - span.start, 0) / 1e9,
-        "@trace": lambda span: span.trace_id,
+        TRACE: lambda span: span.trace_id,
         "@root": lambda span: not span.parent_id,
     },
 }
@@ -62,7 +65,7 @@ def known(signal: str, name: str) -> bool:
     if not name.startswith("@"):
         return True
     if name.startswith(PARENT):
-        return signal == "span" and (not name.startswith("@parent.@") or name == "@parent.@name")
+        return signal == "span" and (not name.startswith("@parent.@") or name in _PARENTS)
     return name in _DERIVED[signal] or name == SESSION or (name.startswith(_RESOURCE) and name != _RESOURCE)
 
 

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Self, TypeVar
 
 from ..model import Attributes, Event, Feed, Instrument, Measurement, Metric, Resource, Scope, Span
 from .costs import TOKENS, Costs, Prices
-from .derived import PARENT, SESSION, Item, Stream
+from .derived import PARENT, SESSION, TRACE, Item, Stream
 from .files import load
 from .lenient import text
 from .memory import Memory
@@ -101,7 +101,9 @@ class Dialects:
         found = []
         for rule in plan.rules:
             feed = _feed(rule, metric, attributes, plan.agent, resource)
-            if feed is not None:
+            if feed is not None and (
+                not rule.alone or self.memory.words.is_first(resource, rule.instrument.name, rule.alone)
+            ):
                 found.append(feed)
                 self.matched.add(rule.id)
         return [*found, *self._priced_feeds(found)] if self._costs and plan.estimates else found
@@ -125,7 +127,7 @@ class Dialects:
             return found
         moment = self._moment(plan, span, span.attributes, span.end / 1e9 if span.end else now, now)
         role = _role(plan, moment.attributes)
-        node = self.memory.tree.arrive(span, role, self._keep(span), now)
+        node = self.memory.tree.arrive(span, role, self._keep(span, plan.agent), now)
         found += self._settle(_Wait(plan, (*plan.rules, *plan.by_role.get(role, ())), moment), node, now)
         for held in self.memory.tree.children(node):
             found += self._release(held, now)
@@ -159,7 +161,8 @@ class Dialects:
             if value and (found := text(value)):
                 if SESSION in plan.names:
                     attributes[SESSION] = found
-                return self.memory.sessions.touch(plan.agent, found, now, shown=plan.shown)
+                shown = plan.shown and name != TRACE  # a trace is a run, for what follows what within it
+                return self.memory.sessions.touch(plan.agent, found, now, shown=shown)
         return None
 
     def _measure(self, plan: Plan, rules: Iterable[Rule], moment: Moment) -> list[Measurement]:
@@ -221,11 +224,11 @@ class Dialects:
         tree.feed(node, (tell(role, each.instrument.name, each.labels) for each in found), now)
         return found
 
-    def _keep(self, span: Span) -> Attributes | None:
+    def _keep(self, span: Span, agent: str) -> Attributes | None:
         """Return what children may ask of a span."""
         if not self._kept:
             return None
-        own = {**span.attributes, "@name": span.name}
+        own = {**span.attributes, "@name": span.name, "@agent": agent}
         return {PARENT + name: own[name] for name in self._kept if name in own}
 
     # -- senders and names ----------------------------------------------------

@@ -53,7 +53,7 @@ def instance(resource: Resource) -> str:
 
 def _read(instrument: Instrument, name: str, label: Label | None, bounds: Bounds) -> Read | None:
     if name == "agent":
-        return _agent(bounds) if label else lambda _attributes, agent, _resource: agent
+        return _agent(label, bounds) if label else lambda _attributes, agent, _resource: agent
     if name == "agent_instance":
         return _instance(label, bounds)
     if label is None:
@@ -61,12 +61,15 @@ def _read(instrument: Instrument, name: str, label: Label | None, bounds: Bounds
     if label.is_:
         word = label.is_
         return lambda _attributes, _agent, _resource: word
-    return _mapped(label) if label.map else _bounded(instrument, name, label, bounds)
+    rest = None if label.map and not label.keep else _bounded(instrument, name, label, bounds)
+    return _mapped(label, rest) if label.map else rest
 
 
-def _agent(bounds: Bounds) -> Read:
+def _agent(label: Label, bounds: Bounds) -> Read:
+    named = first(label.from_ or ())
+
     def read(attributes: Attributes, agent: str, _resource: Resource) -> str:
-        own = text(attributes.get("agent"))
+        own = named(attributes)
         return bounds.agent(own) if own else agent
 
     return read
@@ -79,13 +82,14 @@ def _instance(label: Label | None, bounds: Bounds) -> Read:
     )
 
 
-def _mapped(label: Label) -> Read:
+def _mapped(label: Label, rest: Read | None) -> Read:
+    """Compile a table; `rest` reads what is not in it."""
     value_of, default = _stripped(label), label.default
     table = dict(label.map or {})
     # The longest prefix is the most precise; `*` alone, the last, takes what is left.
     prefixes = sorted(((key[:-1], table.pop(key)) for key in tuple(table) if key.endswith("*")), key=_longest)
 
-    def read(attributes: Attributes, _agent: str, _resource: Resource) -> str | None:
+    def read(attributes: Attributes, agent: str, resource: Resource) -> str | None:
         value = value_of(attributes)
         if (found := table.get(value)) is not None:
             return found
@@ -93,7 +97,7 @@ def _mapped(label: Label) -> Read:
             for prefix, found in prefixes:
                 if value.startswith(prefix):
                     return found
-        return default
+        return default if rest is None else rest(attributes, agent, resource)
 
     return read
 

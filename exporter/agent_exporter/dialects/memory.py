@@ -10,6 +10,7 @@ from collections import Counter
 from .bounds import VALUES_PER_LABEL, Bounds
 from .sessions import Counts, Sessions
 from .traces import Tree
+from .words import Words
 
 
 class Memory:
@@ -18,5 +19,6 @@ class Memory:
     def __init__(self, values: int = VALUES_PER_LABEL) -> None:
         self.counts: Counts = Counter()
         self.bounds = Bounds(values)
+        self.words = Words()
         self.sessions = Sessions(self.counts)
         self.tree = Tree(self.counts)

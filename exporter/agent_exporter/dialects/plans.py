@@ -2,9 +2,9 @@
 
 Rule: files compiled to layers, layers to one plan for each sender. Nothing here sees an item.
 
-Who sent it (`reference/agent-telemetry.md` 14.5, rule 2): the dialect that claims the prefix of
-the name; if several do, or none, the scope decides, then service.name. Whose words: the
-dialect's, else the vocabularies' by rank.
+Who sent it (`reference/agent-telemetry.md` 14.5, rule 2): of agents' dialects, then of frameworks', the
+one that claims the prefix of the name; if several do, or none, the scope decides, then service.name.
+Whose words: the dialect's, else the vocabularies' by rank.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Layer:
     called: str
     agent: str
     prefixes: tuple[str, ...]
-    scopes: Matcher
+    scopes: tuple[tuple[int, Matcher], ...]  # each pattern with its length
     services: Matcher
     authority: Mapping[str, str]
     session: tuple[str, ...]
@@ -58,10 +58,15 @@ class Layer:
     rules: dict[str, tuple[tuple[Matcher, Rule], ...]]
     starts: frozenset[str]  # names of events that others are timed from
 
-    def rank(self, sender: Sender) -> tuple[bool, bool, bool]:
-        """Say how well this dialect fits a sender; the highest is taken."""
+    def rank(self, sender: Sender) -> tuple[bool, bool, int, bool]:
+        """Say how well this dialect fits a sender; the highest is taken.
+
+        Agents come before the frameworks they are written with, longer patterns of scopes before shorter.
+        """
         service, scope, name = sender
-        return name.startswith(self.prefixes), self.scopes(scope), self.services(service)
+        length = max((length for length, matches in self.scopes if matches(scope)), default=0)
+        claims = name.startswith(self.prefixes), length, self.services(service)
+        return any(claims) and self.agent != SERVICE, *claims
 
     def bare(self, name: str) -> str:
         """Return a name without the dialect's prefix: some agents send the same event with and without it."""
@@ -187,7 +192,7 @@ class Book:
             file.called,
             file.agent if isinstance(file, File) else "",
             prefixes,
-            matcher((claims and claims.scopes) or ()),
+            tuple((len(pattern), matcher((pattern,))) for pattern in (claims and claims.scopes) or ()),
             matcher((claims and claims.services) or ()),
             file.authority,
             file.session or (),

@@ -14,6 +14,7 @@ from ..model import Attributes, Form, Instrument, Kind, Labels, Measurement, Met
 from .bounds import Bounds
 from .labels import First, Read, first, reads
 from .lenient import text
+from .names import matcher
 from .schema import Condition, Label, MetricRule, RecordRule, SpanRule
 from .sessions import Counts, Session, Sessions
 from .traces import Told, tell
@@ -69,6 +70,7 @@ class Rule:
     unit: str = ""
     factor: float = 1.0
     part: str = ""
+    alone: str = ""  # metrics that say the same have other words
     role: str = ""
     yields: bool = False
     once: First | None = None
@@ -145,6 +147,7 @@ def metric_rule(id_: str, rule: MetricRule, instrument: Instrument, bounds: Boun
         unit=rule.unit or "",
         factor=rule.factor,
         part=rule.part,
+        alone=rule.alone or "",
     )
 
 
@@ -184,15 +187,14 @@ def _label_names(labels: Mapping[str, Label]) -> tuple[str, ...]:
 
 
 def _test(name: str, condition: Condition) -> Test:
-    allowed = frozenset(condition.is_) if condition.is_ else None
-    refused = frozenset(condition.not_ or ())
-    present = condition.present
-    if allowed is not None and not refused and present is None:
-        return _is(name, allowed)
+    words, others, present = condition.is_ or (), condition.not_ or (), condition.present
+    if words and not others and present is None and not any("*" in word for word in words):
+        return _is(name, frozenset(words))
+    allowed, refused = matcher(words), matcher(others)
 
     def test(attributes: Attributes) -> bool:
         value = text(attributes.get(name))
-        if (allowed is not None and value not in allowed) or value in refused:
+        if (words and not (value and allowed(value))) or (value and refused(value)):
             return False
         return present is None or present is bool(value)
 

@@ -60,21 +60,23 @@ class Condition(_Shape):
 class Label(_Shape):
     """Where a label's value comes from: a word, or the first attribute that is there, maybe through a table.
 
-    `strip` are beginnings that are taken off the attribute's value first.
+    `strip` are beginnings that are taken off the attribute's value first. With `keep`, what is not in
+    the table stays as it is; what the table turns into nothing is left out.
     """
 
     is_: Text | None = Field(None, alias="is")
     from_: Texts | None = Field(None, alias="from")
     strip: Texts | None = None
-    map: dict[str, Text] | None = None
+    map: dict[str, Annotated[str, BeforeValidator(_text)]] | None = None
+    keep: bool = False
     default: Text | None = None
 
 
 class Value(_Shape):
     """A number to add or observe: the first attribute that is there, less some others, in a unit.
 
-    Each entry of `minus` is one thing to take off, maybe with several spellings. `since` is the time
-    that went by since the newest event of that name in the same session.
+    Each entry of `minus` is one thing to take off: a number or an attribute, maybe with several
+    spellings. `since` is the time that went by since the newest event of that name in the same session.
     """
 
     from_: Texts | None = Field(None, alias="from")
@@ -97,12 +99,16 @@ class _Rule(_Shape):
 
 
 class MetricRule(_Rule):
-    """A metric feeds a family: its unit is the metric's own, `unit` only if that says nothing."""
+    """A metric feeds a family: its unit is the metric's own, `unit` only if that says nothing.
+
+    Of the rules with `alone` for a family, those with the word that is heard first of a sender feed it.
+    """
 
     name: Texts
     unit: Text | None = None
     factor: float = Field(1.0, allow_inf_nan=False)
     part: Literal["", "count", "sum", "mean"] = ""
+    alone: Text | None = None
 
 
 class RecordRule(_Rule):

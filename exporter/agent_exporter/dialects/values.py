@@ -42,7 +42,7 @@ def _either(alternatives: tuple[Amount, ...]) -> Amount:
 def _amount(value: Value, instrument: Instrument) -> Amount:
     scale = factor(value.unit or instrument.unit, instrument.unit) or 1.0
     whole = first_number(value.from_ or ())
-    parts = tuple(first_number(names) for names in value.minus)
+    parts = tuple(_part(names) for names in value.minus)
 
     def read(attributes: Attributes) -> float | None:
         found = whole(attributes)
@@ -57,6 +57,12 @@ def _amount(value: Value, instrument: Instrument) -> Amount:
         return found * scale
 
     return rest if parts else read
+
+
+def _part(names: tuple[str, ...]) -> Amount:
+    """Compile what is taken off: a number itself, or that of an attribute."""
+    fixed = number(names[0])
+    return first_number(names) if fixed is None else lambda _attributes: fixed
 
 
 def first_number(names: tuple[str, ...]) -> Amount:

@@ -97,7 +97,7 @@ def _add(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Res
 def follow(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Resolve) -> Notes:
     """Apply cumulative sums that may fall: the series is the sum of what its streams say now."""
     rows, starts, times, lasts = streams.rows.get, streams.starts, streams.times, streams.lasts
-    places, notes = streams.places, Notes()
+    sums, notes = streams.sums, Notes()
     for index, entry in enumerate(entries):
         key, start, time, value = entry
         row = rows(key)  # type: ignore[arg-type]
@@ -114,15 +114,15 @@ def follow(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: R
             continue
         increment = value - lasts[row]
         starts[row], times[row], lasts[row] = start, time, value
-        for values, cells, scale in places:
+        for values, cells, scale in sums:
             values[cells[row]] += increment * scale
     return notes
 
 
 def put(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Resolve) -> Notes:
-    """Apply gauges: the newest value stands."""
-    rows, times = streams.rows.get, streams.times
-    places, notes = streams.places, Notes()
+    """Apply gauges: the newest value stands, or what the streams of a series say now is added up."""
+    rows, times, lasts = streams.rows.get, streams.times, streams.lasts
+    places, sums, notes = streams.places, streams.sums, Notes()
     for index, entry in enumerate(entries):
         key, _, time, value = entry
         row = rows(key)  # type: ignore[arg-type]
@@ -137,13 +137,17 @@ def put(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Reso
         times[row] = time
         for values, cells, scale in places:
             values[cells[row]] = value * scale
+        if sums and -_INF < value < _INF:
+            for values, cells, scale in sums:
+                values[cells[row]] += (value - lasts[row]) * scale
+            lasts[row] = value
     return notes
 
 
 def withdraw(streams: Streams, gone: set[int]) -> None:
-    """Take back what streams contribute to sums that may fall."""
-    for row in gone:
-        for values, cells, scale in streams.places:
+    """Take back what streams contribute to sums of what is said now."""
+    for row in gone if streams.sums else ():
+        for values, cells, scale in streams.sums:
             values[cells[row]] -= streams.lasts[row] * scale
         streams.lasts[row] = 0.0
 

@@ -45,13 +45,15 @@ class Sink:
     """Where a metric's streams add to one table; cell 0 stands for «nowhere».
 
     `projection` gives, for each bucket of the source, the target's bucket (None: the same bounds);
-    `part` says what of a histogram feeds a number (see `model.Feed`).
+    `part` says what of a histogram feeds a number (see `model.Feed`); where it `sums`, a series is
+    what its streams say now, added up.
     """
 
     table: Rows
     scale: float = 1.0
     projection: tuple[int, ...] | None = None
     part: str = ""
+    sums: bool = False
     cells: array[int] = field(default_factory=lambda: array("I"))
 
 
@@ -63,7 +65,8 @@ class Streams:
         self.rows: dict[bytes, int] = {}
         self.silent: dict[bytes, int] = {}
         self.sinks: list[Sink] = []
-        self.places: list[tuple[array[float], array[int], float]] = []  # of each sink: values, cells, scale
+        self.places: list[tuple[array[float], array[int], float]] = []  # of sinks: values, cells, scale
+        self.sums: list[tuple[array[float], array[int], float]] = []  # of sinks that sum
         self.starts = array("Q")
         self.times = array("Q")
         self.lasts = array("d")  # numbers: the last cumulative value
@@ -101,7 +104,15 @@ class Streams:
             self.rows[key] = row
 
     def feed(
-        self, row: int, table: Rows, cell: int, scale: float, projection: tuple[int, ...] | None, part: str = ""
+        self,
+        row: int,
+        table: Rows,
+        cell: int,
+        scale: float,
+        projection: tuple[int, ...] | None,
+        part: str = "",
+        *,
+        sums: bool = False,
     ) -> None:
         """Let a stream add to a series from now on; `cell` is the first of the series."""
         for sink in self.sinks:
@@ -110,14 +121,17 @@ class Streams:
                 and sink.scale == scale
                 and sink.projection == projection
                 and sink.part == part
+                and sink.sums is sums
                 and sink.cells[row] == SPARE
             ):
                 break
         else:
-            sink = Sink(table, scale, projection, part, array("I", [SPARE]) * len(self.starts))
+            sink = Sink(table, scale, projection, part, sums, array("I", [SPARE]) * len(self.starts))
             self.sinks.append(sink)
-            self.places.append((table.values, sink.cells, scale))
+            (self.sums if sums else self.places).append((table.values, sink.cells, scale))
         sink.cells[row] = cell
+        if sums:  # whatever stands there without a stream is of old
+            table.values[cell] = self.lasts[row] * scale + (table.values[cell] if table.refs[cell] else 0.0)
         table.refs[cell // table.width] += 1
 
     def revive(self, identity: bytes) -> int | None:
