@@ -46,6 +46,7 @@ def problems(file: AnyFile) -> Iterator[Problem]:
     for family in file.authority:
         if family not in instruments:
             yield ("authority", family), _unknown(family, instruments)
+    yield from _untold(file, instruments)
     for name, own in file.instruments.items():
         yield from _instrument(name, own)
     for position, name in enumerate(file.session or ()):
@@ -73,6 +74,16 @@ def _process(file: File, process: Process, where: Location) -> Iterator[Problem]
         re.compile(process.command or "")
     except re.error as error:
         yield (*where, "command"), f"is no regular expression: {error}"
+
+
+def _untold(file: AnyFile, instruments: Mapping[str, Instrument]) -> Iterator[Problem]:
+    rules = (rule for *_, each in _sections(file) for rule in each)
+    fed = {FAMILY if isinstance(rule, RecordRule) and rule.usage else rule.to for rule in rules}
+    for family in file.untold:
+        if family not in instruments:
+            yield ("untold", family), _unknown(family, instruments)
+        elif family in fed:
+            yield ("untold", family), "there is a rule for it"
 
 
 def _instrument(name: str, own: Custom) -> Iterator[Problem]:

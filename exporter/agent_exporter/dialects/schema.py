@@ -195,6 +195,8 @@ class _File(_Shape):
     roles: tuple[Role, ...] = ()
     spans: tuple[SpanRule, ...] = ()
     ignored: dict[str, Text] = {}
+    untold: dict[str, Text] = {}  # families that vocabularies would feed and this sender never does, and why
+    gaps: tuple[Text, ...] = ()  # what of the families that are fed cannot be told, in a sentence each
 
 
 class File(_File):
