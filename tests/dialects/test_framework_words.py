@@ -23,11 +23,12 @@ class Told:
         self.measured: list = []
         self.number = 0
 
-    def span(self, name, attributes, *, id_="", parent="", status=OK, kind=1, trace="t"):
+    def span(self, name, attributes, *, id_="", parent="", status=OK, kind=1, trace="t", service=""):
         """Let a span of two seconds arrive."""
         self.number += 1
         id_ = id_ or f"s{self.number}"
-        args = (attributes, trace, id_, parent, self.resource, self.scope)
+        resource = Resource({"service.name": service}) if service else self.resource
+        args = (attributes, trace, id_, parent, resource, self.scope)
         self.measured += self.dialects.spans(Span(name, kind, 0, 2 * SECOND, status, *args), float(self.number))
         return self
 
@@ -252,6 +253,22 @@ def test_an_mcp_server_without_its_client():
     told = Told().span("tools/call add", CALL | {"gen_ai.tool.name": "add"}, kind=SERVER, parent="never")
 
     assert told.family("agent.tool.executions", "agent", "tool") == {("mine", "add"): 1}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_mcp_call_is_the_callers(order):
+    """The server knows how a call ended, and it was the client's agent that made it, whoever tells first."""
+    told = Told()
+    spans = [
+        ("tools/call add", CALL | {"gen_ai.tool.name": "add"}, SERVER, "server", "client", "a-server"),
+        ("MCP send tools/call add", CALL, CLIENT, "client", "", "an-agent"),
+    ]
+    for name, attributes, kind, id_, parent, service in spans[::order]:
+        told.span(name, attributes, kind=kind, id_=id_, parent=parent, service=service, status=kind == SERVER and ERROR)
+
+    for family in ("agent.tool.executions", "agent.tool.execution.duration", "agent.interface.consecutive_failures"):
+        assert set(told.family(family, "agent")) == {("an-agent",)}
+    assert told.family("agent.tool.executions", "tool", "status") == {("add", "error"): 1}
 
 
 def test_a_framework_around_an_mcp_call():

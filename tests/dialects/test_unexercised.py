@@ -36,7 +36,6 @@ REASONS = {
     "genai: metric gen_ai.client.inference.usage.*": "sent by Copilot only, which has a dialect of its own",
     "genai: metric gen_ai.execute_tool.duration *": METRICS,
     "genai: * agent.tokens[cache_write]": "the captured models write no cache",
-    "vercel-ai: * agent.tokens[cache_write]": "the captured model writes no cache",
     "mcp: metric *": "conventions that no captured SDK follows; test_built_in_vocabularies.py has made-up points",
     "mcp: span tools/call* *#2": "every captured call has the server's span; test_framework_words.py has others",
     "runtime: metric process.unix.file_descriptor.count *": "the captured package has the old name",
