@@ -66,6 +66,7 @@ DEPENDENCIES = {
     },
     "psutil": {"sample"},
     "pydantic": {"config", "dialects"},
+    "tomlkit": {"cli.settings"},  # a user's file is edited, not written anew
     "uvicorn": {"web"},
     "uvloop": {"cli.serve"},
     "yaml": {"config.sources", "dialects.source"},

@@ -1,11 +1,15 @@
 import json
 import stat
+import tomllib
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from agent_exporter.cli import main
-from agent_exporter.cli.setup import command
+from agent_exporter.cli.setup import command, shown
+from agent_exporter.dialects.coverage import GROUPS, coverage
+from otlp import dialects
 
 WANTED = {
     "CLAUDE_CODE_ENABLE_TELEMETRY": "1",
@@ -81,12 +85,187 @@ def test_endpoint_that_is_none(endpoint):
     assert "give a URL such as http://127.0.0.1:4318" in result.output
 
 
-def test_unknown_agent():
-    """An agent without setup is told which have one."""
-    result = run("clod")
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("claude", "did you mean claude-code"),
+        ("gemini", "did you mean gemini-cli"),
+        ("zz", "known: claude-code, codex, "),
+    ],
+)
+def test_unknown_agent(name, hint):
+    """Who names an agent that is not known is told which may be meant, or which there are."""
+    for arguments in ([name], [name, "--write"]):
+        result = run(*arguments)
+
+        assert result.exit_code == 2
+        assert f"no setup is known for `{name}`; {hint}" in result.output
+    assert f"no dialect is known for `{name}`; did" in run(name, "--list").output or name == "zz"
+
+
+def test_no_agent():
+    """Who names none is told how to see all."""
+    result = run()
 
     assert result.exit_code == 2
-    assert "no setup is known for `clod`; known: claude-code" in result.output
+    assert "agent-exporter setup --list" in result.output
+
+
+def test_list():
+    """The list has a line and the gaps of every dialect, in 80 columns; it says what the documentation says."""
+    result = run("--list")
+
+    lines = result.output.splitlines()
+    table = {line.split()[0]: line.split()[1:] for line in lines[1 : lines.index("")]}
+    covered = {each.file.called: each for each in coverage(dialects().files)}
+    assert result.exit_code == 0
+    assert max(map(len, lines)) <= 80
+    assert table == {name: [each.cell(group) or "–" for group in GROUPS] for name, each in covered.items()}
+    told = " ".join(result.output.split())
+    for each in covered.values():
+        assert [text for text in (*each.file.gaps, *each.file.untold.values()) if text not in told] == []
+
+
+def test_list_one():
+    """A name with the list leaves out all others."""
+    result = run("codex", "--list")
+
+    assert "A shell command that fails is a tool call that worked" in result.output
+    assert "Nothing tells of: runtime, GC and queues." in result.output
+    assert "gemini" not in result.output
+
+
+def test_list_of_an_own_dialect(tmp_path):
+    """A dialect of the user is in the list too."""
+    (tmp_path / "toy.yaml").write_text(TOY + "gaps: [It tells nothing at all.]\n")
+
+    result = run("toy", "--list", "--dialects", tmp_path)
+
+    assert "  - It tells nothing at all.\n" in result.output
+
+
+def test_every_setup_can_be_shown():
+    """Every agent's endpoints are filled in, and something names them."""
+    ends = {"{http}": "http://a.example:1", "{grpc}": "http://b.example:2"}
+
+    texts = {agent: shown(found, None, ends) for agent, found in dialects().setups.items()}
+
+    assert [agent for agent, text in texts.items() if "{http}" in text or "{grpc}" in text] == []
+    assert [agent for agent, text in texts.items() if not any(end in text for end in ends.values())] == []
+
+
+# What made the agents report when the captures were made (tests/captures/README.md).
+MADE_WITH = {
+    "codex": {
+        "otel": {
+            "log_user_prompt": False,
+            "exporter": {"otlp-http": {"endpoint": "http://127.0.0.1:4318/v1/logs", "protocol": "binary"}},
+            "metrics_exporter": {"otlp-http": {"endpoint": "http://127.0.0.1:4318/v1/metrics", "protocol": "binary"}},
+        }
+    },
+    "gemini-cli": {
+        "telemetry": {
+            "enabled": True,
+            "target": "local",
+            "otlpProtocol": "grpc",
+            "otlpEndpoint": "http://127.0.0.1:4317",
+            "logPrompts": False,
+        }
+    },
+    "opencode": {"experimental": {"openTelemetry": True}},
+}
+MADE_WITH["qwen-code"] = MADE_WITH["gemini-cli"]
+
+
+@pytest.mark.parametrize("agent", MADE_WITH)
+def test_settings_are_what_the_captures_were_made_with(agent, tmp_path):
+    """What is written is what made the agent report, in the format of its settings file; twice changes nothing."""
+    declared = Path(dialects().setups[agent].settings.path)
+    target = tmp_path / declared.name
+
+    first = run(agent, "--write", "--yes", "--settings", target)
+    second = run(agent, "--write", "--yes", "--settings", target)
+
+    read = tomllib.loads if declared.suffix == ".toml" else json.loads
+    assert first.exit_code == 0
+    assert read(target.read_text()) == MADE_WITH[agent]
+    assert "says all of this already" in second.output
+
+
+CONFIG = """\
+model = "gpt-5.5"  # mine
+
+[otel]
+# where I am
+environment = "staging"
+exporter = "none"
+trace_exporter = "none"
+
+[mcp_servers.demo]
+command = "demo"
+"""
+TOML_FILES = {
+    "": CONFIG.replace(
+        '[otel]\n# where I am\nenvironment = "staging"\nexporter = "none"\ntrace_exporter = "none"\n\n', ""
+    ),
+    "with a table": CONFIG,
+    "grpc": CONFIG.replace('"none"\ntrace', '{ otlp-grpc = { endpoint = "http://localhost:4317" } }\ntrace'),
+    "with tables of its own": CONFIG.replace('exporter = "none"\ntrace_exporter = "none"\n', "")
+    + '\n[otel.exporter.otlp-grpc]\nendpoint = "http://localhost:4317"\n',
+    "without heading": '[otel.exporter.otlp-grpc]\nendpoint = "http://a"\n\n[otel.span_attributes]\na = "b"\n',
+    "with dots": 'otel.environment = "staging"\notel.exporter = "none"\n',
+    "in a line": 'otel = { environment = "staging" }\n',
+    "without line end": 'model = "gpt-5.5"',
+}
+
+
+@pytest.mark.parametrize("text", TOML_FILES.values(), ids=TOML_FILES)
+def test_write_toml(text, tmp_path):
+    """In a TOML file the wanted keys are set, each as a whole; tables, order and comments of the user stay."""
+    target = tmp_path / "config.toml"
+    target.write_text(text)
+
+    result = run("codex", "--write", "--yes", "--settings", target)
+
+    new, old = tomllib.loads(target.read_text()), tomllib.loads(text)
+    assert result.exit_code == 0, result.output
+    assert new == {**old, "otel": {**old.get("otel", {}), **MADE_WITH["codex"]["otel"]}}
+    assert [line for line in text.splitlines() if "#" in line and line not in target.read_text()] == []
+    assert "+" in result.output
+    assert target.with_name("config.toml.bak").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[otel\n", ": is not TOML: "),
+        ("a = 1\na = 2\n", ": is not TOML: "),
+        ("otel = 1\n", ": `otel` is not a table"),
+        ("[[otel]]\na = 1\n", ": `otel` is not a table"),
+    ],
+)
+def test_toml_files_that_are_left_alone(text, message, tmp_path):
+    """A TOML file that cannot be edited safely is not touched, and the error says why."""
+    target = tmp_path / "config.toml"
+    target.write_text(text)
+
+    result = run("codex", "--write", "--yes", "--settings", target)
+
+    assert result.exit_code == 1
+    assert f"Error: {target}{message}" in result.output
+    assert target.read_text() == text
+
+
+def test_own_toml_without_a_table(tmp_path):
+    """A dialect whose TOML has keys outside of tables is told so."""
+    (tmp_path / "toy.yaml").write_text(
+        TOY.split("  env", maxsplit=1)[0] + "  settings: {path: a.toml, merge: {a: 1}}\n"
+    )
+
+    result = run("toy", "--dialects", tmp_path)
+
+    assert result.exit_code == 1
+    assert "Error: a.toml: `a` stands in no table" in result.output
 
 
 def test_own_dialect(tmp_path):

@@ -1,0 +1,184 @@
+"""An agent's settings file: what has to be in it, put in without touching the rest.
+
+Rule: a settings file belongs to its user. Its text is merged, never made anew; it is shown what
+changes, asked, backed up, and replaced in one step. JSON and TOML, by the file's ending; what
+cannot be changed safely is left alone, and the error says why.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from difflib import unified_diff
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import InlineTable, Table
+
+_NEW_FILE_MODE: Final = 0o600  # settings hold keys; nobody else has to read them
+
+
+def write(path: Path, wanted: Mapping[str, Any], *, yes: bool) -> None:
+    """Show what changes in a settings file, ask unless `yes`, and change it; raise ClickException."""
+    try:
+        path = path.resolve()  # a link stays a link: what it points to is replaced
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        new = merged(path, old, wanted)
+        if new == old:
+            click.echo(f"{path} says all of this already.")
+            return
+        click.echo("".join(unified_diff(*_lines(old, new), f"{path}", f"{path} (new)", n=1)), nl=False)
+        if not yes:
+            click.confirm("Write this?", abort=True)
+        backup = _backup(path) if old else None
+        _replace(path, new)
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"{path}: {error}") from error
+    click.echo(f"Written to {path}" + (f"; what was there is in {backup}." if backup else "."))
+
+
+def merged(path: Path, old: str, wanted: Mapping[str, Any]) -> str:
+    """Return a settings file's text with what is wanted in it; all else stays as it is."""
+    return (_merged_toml if path.suffix == ".toml" else _merged_json)(path, old, wanted)
+
+
+# -- JSON ---------------------------------------------------------------------
+
+
+def _merged_json(path: Path, old: str, wanted: Mapping[str, Any]) -> str:
+    """Merge objects into objects, with the indentation that is there."""
+    data = _parsed(path, old) if old.strip() else {}
+    if _merge(path, data, wanted, "") and old.strip():
+        return old
+    found = re.search(r'^\s*\{\s*?\n([ \t]+)"', old)
+    end = "\n" if not old or old.endswith("\n") else ""
+    return json.dumps(data, indent=found[1] if found else 2, ensure_ascii=False) + end
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        data = dict(pairs)
+        if len(data) < len(pairs):
+            raise click.ClickException(f"{path}: a key is given twice in one object; correct it by hand first")
+        return data
+
+    try:
+        data = json.loads(text, object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        raise click.ClickException(f"{path}:{error.lineno}:{error.colno}: is not JSON: {error.msg}") from error
+    if not isinstance(data, dict):
+        raise click.ClickException(f"{path}: is not a JSON object")
+    return data
+
+
+def _merge(path: Path, data: dict[str, Any], wanted: Mapping[str, Any], around: str) -> bool:
+    """Put what is wanted into data, in place; return whether all of it was there."""
+    same = True
+    for key, value in wanted.items():
+        if isinstance(value, Mapping):
+            inner = data.setdefault(key, {})
+            if not isinstance(inner, dict):
+                raise click.ClickException(f"{path}: `{around}{key}` is not an object")
+            same = _merge(path, inner, value, f"{around}{key}.") and same
+        elif key not in data or data[key] != value:
+            data[key], same = value, False
+    return same
+
+
+# -- TOML ---------------------------------------------------------------------
+
+
+def _merged_toml(path: Path, old: str, wanted: Mapping[str, Any]) -> str:
+    """Set the keys of tables, each as a whole: in TOML a choice between variants is a table within a table."""
+    try:
+        before, document = tomllib.loads(old), tomlkit.parse(old)
+    except (tomllib.TOMLDecodeError, TOMLKitError) as error:
+        raise click.ClickException(f"{path}: is not TOML: {error}") from error
+    if loose := [name for name, keys in wanted.items() if not isinstance(keys, Mapping)]:
+        raise click.ClickException(f"{path}: `{loose[0]}` stands in no table; a dialect sets keys of tables only")
+    after = {**before, **{name: {**_table(path, before, name), **keys} for name, keys in wanted.items()}}
+    if after == before:
+        return old
+    for name, keys in wanted.items():
+        if name not in document:
+            if document.body:
+                document.add(tomlkit.nl())
+            document.add(name, tomlkit.table())
+        _set(document[name], {key: value for key, value in keys.items() if before.get(name, {}).get(key) != value})
+    new = tomlkit.dumps(document)
+    if not _says(new, after):
+        raise click.ClickException(f"{path}: its tables cannot be changed safely; do it by hand")
+    return new
+
+
+def _table(path: Path, data: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = data.get(name, {})
+    if not isinstance(found, dict):
+        raise click.ClickException(f"{path}: `{name}` is not a table")
+    return found
+
+
+def _set(table: Any, keys: Mapping[str, Any]) -> None:  # noqa: ANN401 - any of the library's kinds of tables
+    for key, value in keys.items():
+        if isinstance(table.get(key), Table):
+            del table[key]  # with a heading of its own; the new one is in the line
+        table[key] = _inline(value)
+
+
+def _inline(value: Any) -> Any:  # noqa: ANN401 - any TOML
+    if not isinstance(value, Mapping):
+        return value
+    table: InlineTable = tomlkit.inline_table()
+    table.update({key: _inline(inner) for key, inner in value.items()})
+    return table
+
+
+def _says(text: str, data: Mapping[str, Any]) -> bool:
+    """Tell whether a text means what it should: the library's tables have surprised others before."""
+    try:
+        return tomllib.loads(text) == data
+    except tomllib.TOMLDecodeError:
+        return False
+
+
+# -- files --------------------------------------------------------------------
+
+
+def _lines(old: str, new: str) -> tuple[list[str], list[str]]:
+    """Return both texts in lines; one without a final line end gets one, for the diff only."""
+    return [f"{line}\n" for line in old.splitlines()], [f"{line}\n" for line in new.splitlines()]
+
+
+def _backup(path: Path) -> Path:
+    for number in count():
+        backup = path.with_name(f"{path.name}.bak{number or ''}")
+        if not backup.exists():
+            break
+    shutil.copy2(path, backup)
+    return backup
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replace a file in one step, so that a reader sees the old text or the new; its mode stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mode = path.stat().st_mode & 0o7777 if path.exists() else _NEW_FILE_MODE
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            os.fchmod(file.fileno(), mode)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
