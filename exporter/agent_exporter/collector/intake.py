@@ -13,7 +13,7 @@ from typing import Any
 from ..decode import points, records
 from ..decode.records import Invalid, Point
 from ..decode.wire import Header
-from ..expose.labels import RESERVED, block, label_pairs
+from ..expose.labels import RESERVED, TARGET, block, label_pairs
 from ..expose.names import Name, Unnameable, metric_name
 from ..model import Answer, Exemplar, Feed, Form, Kind, Metric, Rejection, Temporality
 from ..store import histograms, numbers
@@ -197,7 +197,7 @@ class Intake:
         self._feed(row, table, series, None, point.bounds)
 
     def _reserved(self) -> frozenset[str]:
-        return RESERVED.get(self.kind, frozenset()) | {name for name, _ in self.meter.labels}
+        return RESERVED.get(self.kind, frozenset()) | TARGET | {name for name, _ in self.meter.labels}
 
     def _feed(self, row: int, table: Rows, series: int, feed: Feed | None, bounds: tuple[float, ...]) -> None:
         scale = feed.scale if feed is not None else 1.0
