@@ -16,7 +16,7 @@ from threading import RLock
 from ..config import Config
 from ..decode import records, wire
 from ..decode.records import Invalid
-from ..decode.wire import Origin
+from ..decode.wire import Key, Origin
 from ..dialects import Dialects
 from ..model import Answer, Family, Labels, Measurement, Rejection, Resource, Scope, Signal
 from ..store import histograms
@@ -27,7 +27,7 @@ from .policy import MAX_CLIENTS, METERS_PER_CLIENT, Policy
 from .targets import Targets
 
 log = logging.getLogger("agent_exporter")
-Intakes = dict[tuple[object, ...], Intake]
+Intakes = dict[Key, Intake]
 
 MAX_ORIGINS = 50_000  # writings of senders that are found without reading them
 
@@ -81,24 +81,37 @@ class Ingest:
     # -- metrics ----------------------------------------------------------
 
     def _metrics(self, body: bytes, *, own: bool = False) -> Answer:
-        answer, now, last = Answer(), self.clock(), None
-        for origin, header, raws in wire.metrics(body):
+        answer, now = Answer(), self.clock()
+        scopes = [  # read to the end before anything of it counts
+            (origin, [(raw, *wire.metric(raw)) for raw in metrics]) for origin, metrics in wire.items(body)
+        ]
+        for origin, metrics in scopes:
+            if any(raws for _, _, raws in metrics):
+                self._scope(self._meter(origin, Signal.METRICS, now, own=own), metrics, answer, now)
+        return answer
+
+    def _scope(
+        self,
+        found: tuple[Meter, Intakes] | Invalid,
+        metrics: Sequence[tuple[bytes, Key, list[bytes]]],
+        answer: Answer,
+        now: int,
+    ) -> None:
+        """Take the metrics of one scope of one client."""
+        for raw, key, raws in metrics:
             if not raws:
                 continue
-            if origin is not last:
-                last, found = origin, self._meter(origin, Signal.METRICS, now, own=own)
             if isinstance(found, Invalid):
-                answer.rejections.append(_refuse(found, header.name.decode(errors="replace"), len(raws)))
+                answer.rejections.append(_refuse(found, key[0].decode(errors="replace"), len(raws)))
                 continue
             meter, intakes = found
-            intake = intakes.get(header.key)
+            intake = intakes.get(key)
             if intake is None:
                 meter.client.metrics += 1
-                intake = intakes[header.key] = Intake(meter, header, self.policy)
+                intake = intakes[key] = Intake(meter, wire.header(key, raw), self.policy)
             notes = intake.take(raws, answer, now)
             if notes:
                 self._note(notes)
-        return answer
 
     def _note(self, notes: Notes) -> None:
         for reason, count in notes.items():
@@ -126,7 +139,7 @@ class Ingest:
     ) -> Answer:
         """Measure every record or span of a request that is not a repeated one."""
         answer, now, repeated = Answer(), self.clock(), self._repeated(body)
-        for origin, raws in wire.items(signal, body):
+        for origin, raws in wire.items(body):
             found = self._meter(origin, signal, now)
             if isinstance(found, Invalid):
                 answer.rejections.append(_refuse(found, "", len(raws)))
