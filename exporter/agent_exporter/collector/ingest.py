@@ -16,11 +16,14 @@ from threading import RLock
 from ..config import Config
 from ..decode import records, wire
 from ..decode.records import Invalid
+from ..decode.templates import Columns
 from ..decode.wire import Key, Origin
 from ..dialects import Dialects
 from ..model import Answer, Family, Labels, Measurement, Rejection, Resource, Scope, Signal
 from ..store import histograms
+from ..store.blocks import Block
 from ..store.streams import Notes
+from . import repeats
 from .clients import Client, Meter, identity, scope_identity
 from .intake import TOLD, Intake
 from .policy import MAX_CLIENTS, METERS_PER_CLIENT, Policy
@@ -28,6 +31,9 @@ from .targets import Targets
 
 log = logging.getLogger("agent_exporter")
 Intakes = dict[Key, Intake]
+_Metric = tuple[bytes, tuple[repeats.Repeat, Block, Columns] | None, tuple[Key, list[bytes]]]  # as sent, as read
+
+_EMPTY: tuple[Key, list[bytes]] = (b"", "", b"", 0, False), []
 
 MAX_ORIGINS = 50_000  # writings of senders that are found without reading them
 
@@ -82,23 +88,35 @@ class Ingest:
 
     def _metrics(self, body: bytes, *, own: bool = False) -> Answer:
         answer, now = Answer(), self.clock()
-        scopes = [  # read to the end before anything of it counts
-            (origin, [(raw, *wire.metric(raw)) for raw in metrics]) for origin, metrics in wire.items(body)
-        ]
-        for origin, metrics in scopes:
-            if any(raws for _, _, raws in metrics):
+        for origin, metrics in self._read(body, own=own):
+            if any(repeated or raws for _, repeated, (_, raws) in metrics):
                 self._scope(self._meter(origin, Signal.METRICS, now, own=own), metrics, answer, now)
         return answer
 
+    def _read(self, body: bytes, *, own: bool) -> list[tuple[Origin, list[_Metric]]]:
+        """Read a request to its end, before anything of it counts. Raises Malformed."""
+        scopes = []
+        for origin, raws in wire.items(body):
+            known = self._origins.get(origin)
+            shelf = known[0].repeats if known is not None and known[0].own is own else {}
+            read: list[_Metric] = []
+            for raw in raws:
+                repeated = repeats.read(raw, shelf)
+                read.append((raw, repeated, _EMPTY if repeated else wire.metric(raw)))
+            scopes.append((origin, read))
+        return scopes
+
     def _scope(
-        self,
-        found: tuple[Meter, Intakes] | Invalid,
-        metrics: Sequence[tuple[bytes, Key, list[bytes]]],
-        answer: Answer,
-        now: int,
+        self, found: tuple[Meter, Intakes] | Invalid, metrics: Sequence[_Metric], answer: Answer, now: int
     ) -> None:
         """Take the metrics of one scope of one client."""
-        for raw, key, raws in metrics:
+        for raw, repeated, (key, raws) in metrics:
+            if repeated is not None:
+                repeat, block, columns = repeated
+                if repeat.take(block, columns):
+                    answer.accepted += block.count
+                    continue
+                key, raws = wire.metric(raw)  # noqa: PLW2901 - not as plain as it looked
             if not raws:
                 continue
             if isinstance(found, Invalid):
@@ -109,7 +127,7 @@ class Ingest:
             if intake is None:
                 meter.client.metrics += 1
                 intake = intakes[key] = Intake(meter, wire.header(key, raw), self.policy)
-            notes = intake.take(raws, answer, now)
+            notes = intake.take(raw, raws, answer, now)
             if notes:
                 self._note(notes)
 

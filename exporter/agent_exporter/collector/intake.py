@@ -22,6 +22,7 @@ from ..store.streams import Notes, Streams
 from .clients import Meter
 from .normalised import OVERFLOW
 from .policy import METRICS_PER_CLIENT, NAME_LENGTH, Policy
+from .repeats import Repeat
 
 _APPLY = {**numbers.APPLY, **histograms.APPLY}
 _READ: dict[Form, Callable[[Sequence[bytes]], Sequence[Any]]] = {
@@ -63,6 +64,7 @@ class Intake:
         self.read = _READ.get(self.metric.form, _unread)
         monotonic = self.metric.monotonic and self.metric.form is Form.SUM
         self.apply = _APPLY[self.metric.form, self.metric.temporality, monotonic]
+        self.repeat = Repeat(self.metric, header.name, self.streams, meter.repeats, policy.templates)
 
     def _check(self, metric: Metric) -> Metric:
         if metric.name.startswith(_OURS) and not self.meter.own:
@@ -86,22 +88,25 @@ class Intake:
             self.refusal = "unnameable", str(error)
         except Conflict as error:
             self.refusal = "type_conflict", str(error)
+        self.repeat.drop()
         raise Invalid(*self.refusal)
 
     # -- points -----------------------------------------------------------
 
-    def take(self, raws: Sequence[bytes], answer: Answer, now: int) -> Notes:
-        """Apply the points of one request; `now` in Unix nanoseconds. Returns what was noted about them."""
+    def take(self, raw: bytes, raws: Sequence[bytes], answer: Answer, now: int) -> Notes:
+        """Apply the points of a metric of a request; `now` in Unix nanoseconds. Returns what was noted about them."""
         if self.refusal is not None:
             answer.rejections.append(Rejection(self.refusal[0], self.name, self.refusal[1], len(raws)))
             return Notes()
         self.now = now
-        notes = self.apply(self.streams, raws, self.read(raws), self.resolve)
+        entries = self.read(raws)
+        notes = self.apply(self.streams, raws, entries, self.resolve)
         if self._gone:
             self.retire(self._gone)
             self._gone = set()
         rejected = self._reject(answer, notes) if notes or self._faults else 0
         answer.accepted += len(raws) - rejected
+        self.repeat.see(raw, raws, entries)
         return notes
 
     def _reject(self, answer: Answer, notes: Notes) -> int:
@@ -223,6 +228,7 @@ class Intake:
 
     def retire(self, gone: set[int], *, stay: bool = False) -> None:
         """Let streams fall silent: what they say now leaves the page (unless it may stay), what they counted stays."""
+        self.repeat.drop()
         for row in gone:
             histograms.fold(self.streams, row)
         if self.apply is numbers.follow:
