@@ -161,7 +161,7 @@ SHAPES = st.lists(
 ODD = st.sampled_from(
     [None, None, None, -7.0, 0.25, float("nan"), float("inf"), "time", "start", "count", "key", "fewer"]
 )
-TURNS = st.lists(st.tuples(st.sampled_from([1, 1, 1, 0, -2]), st.integers(0, 3), ODD), max_size=12)
+TURNS = st.lists(st.tuples(st.sampled_from([1, 1, 1, 0, -2]), st.integers(0, 3), ODD), min_size=4, max_size=12)
 
 
 def _metric(number_: int, shape: Any, times: tuple[int, int], turn: int, odd: tuple[int, Any]) -> pb.Metric:
@@ -206,6 +206,32 @@ def test_repeated_requests_give_the_same_collector(shapes: list[Any], turns: lis
         ]
         bodies.append(request(*metrics))
     assert _same(bodies) > 0
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [(1, 16, 5), (1, 17, 6)],  # other start times, and back
+        [(4, 16, 2), (1, 17, 9)],
+        [(1, 15, 6), (1, 16, 7)],  # not newer than what was seen
+        [(1, 16, 6, 15), (1, 17, 7, 16)],  # one of two
+        [(1, 16, 3)],
+    ],
+)
+def test_what_is_odd_is_left_to_the_main_path(odd: list[tuple[int, ...]]) -> None:
+    """A template never takes a point that the main path would judge otherwise; (start, time, value, other's time)."""
+    points = [(1, time, time) for time in range(11, 16)] + odd + [(1, 18, 20)]
+    bodies = [
+        request(
+            total(
+                "calls",
+                number(value, {"tool": "x"}, start=start, time=time),
+                number(value, {"tool": "y"}, start=1, time=(*other, time)[0]),
+            )
+        )
+        for start, time, value, *other in points
+    ]
+    assert _same(bodies) >= 2
 
 
 def test_a_request_with_a_broken_metric_leaves_no_trace() -> None:
