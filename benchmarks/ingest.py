@@ -182,13 +182,15 @@ def profile(points: int, temporality: int) -> None:
         wire._Request.FromString(body)  # noqa: SLF001 - the C parser alone
 
     def walk(body: bytes) -> None:
-        for _, _, raws in wire.metrics(body):
-            for _ in raws:
-                pass
+        for _, metrics_ in wire.items(body):
+            for raw in metrics_:
+                wire.metric(raw)
 
     def read(body: bytes) -> None:
-        for _, header, raws in wire.metrics(body):
-            (reading.histograms if header.form == "histogram" else reading.numbers)(raws)
+        for _, metrics_ in wire.items(body):
+            for raw in metrics_:
+                key, raws = wire.metric(raw)
+                (reading.histograms if key[1] == "histogram" else reading.numbers)(raws)
 
     stages = {"frame": frame, "walk": walk, "read": read, "ingest": lambda body: ingest(Signal.METRICS, body)}
     times = duel({name: all_of(take) for name, take in stages.items()}, made)

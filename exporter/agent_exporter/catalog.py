@@ -327,7 +327,11 @@ _SELF: Final = (
         "Log records and spans that fed no metric; usual, but all of an agent's is a missing dialect.",
         *("agent", "signal"),
     ),
-    _counter("agent_exporter.gaps", "{gap}", "Holes in streams, where points seem to have been lost on the way."),
+    _counter(
+        "agent_exporter.gaps",
+        "{gap}",
+        "Times between two deltas of a stream that no point covers; usual where only what changed is sent.",
+    ),
     _counter("agent_exporter.resets", "{reset}", "Counters that senders began again from zero."),
     _gauge("agent_exporter.streams", "{stream}", "Streams known now: OTLP series as they are sent."),
     _gauge("agent_exporter.series", "{series}", "Series known now: what is exposed."),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.metrics.v1 import metrics_pb2 as pb
 
 import captures
-from agent_exporter.collector import intake
+from agent_exporter.collector import intake, repeats
 from agent_exporter.decode import wire
 from agent_exporter.model import Form, Malformed, Signal
 from otlp import Bench, distribution, gauge, histogram, number, request, total
@@ -82,10 +82,11 @@ SLOW: dict[Form, Any] = {
 }
 
 
-def _run(bodies: Sequence[bytes], monkeypatch: pytest.MonkeyPatch, *, slow: bool) -> tuple[list[Answer], Any]:
+def _run(bodies: Sequence[bytes], monkeypatch: pytest.MonkeyPatch, *, slow: bool) -> tuple[list[Answer], Any, int]:
     with monkeypatch.context() as patch:
         if slow:
             patch.setattr(intake, "_READ", SLOW)
+            patch.setattr(repeats, "read", lambda _raw, _shelf: None)
         bench = Bench()
         answers = []
         for body in bodies:
@@ -106,15 +107,18 @@ def _run(bodies: Sequence[bytes], monkeypatch: pytest.MonkeyPatch, *, slow: bool
             for family in bench.ingest.snapshot()
             for table in family.tables
         ]
-        return answers, (families, bench.ingest.ledger.counts)
+        return answers, (families, bench.ingest.ledger.counts), bench.ingest.policy.templates.hits
 
 
-def _same(bodies: Sequence[bytes]) -> None:
+def _same(bodies: Sequence[bytes]) -> int:
+    """Compare the two paths; return how many metrics were read by a template."""
     with pytest.MonkeyPatch.context() as patch:
         fast, slow = (_run(bodies, patch, slow=each) for each in (False, True))
+    assert slow[2] == 0
     for one, other in zip((fast[0], *fast[1]), (slow[0], *slow[1]), strict=True):
         same = repr(one) == repr(other)  # NaN is not itself; and no diff of long texts, which takes minutes
         assert same, (one, other)
+    return fast[2]
 
 
 @settings(deadline=None, max_examples=300)
@@ -137,7 +141,7 @@ def test_damaged_requests_give_the_same_collector(bodies: list[bytes], data: st.
 
     def readable(body: bytes) -> bool:
         try:
-            list(wire.metrics(body))
+            [wire.metric(raw) for _, metrics in wire.items(body) for raw in metrics]
         except Malformed:
             return False
         return True
@@ -149,3 +153,112 @@ def test_damaged_requests_give_the_same_collector(bodies: list[bytes], data: st.
 def test_captures_give_the_same_collector(name: str) -> None:
     """What real senders sent takes both paths to the same result."""
     _same([protobuf(payload) for payload in captures.load(name).payloads if payload.signal == "metrics"])
+
+
+FORMS = st.sampled_from(["gauge", "sum", "updown", "histogram"])
+SHAPES = st.lists(
+    st.tuples(
+        FORMS, st.sampled_from([1, 2]), st.booleans(), st.sampled_from([[1.0], list(range(20))]), st.integers(1, 4)
+    ),
+    min_size=1,
+    max_size=2,
+)
+# Of each round: seconds since the last one, the interval's begin, who is odd and how.
+ODD = st.sampled_from(
+    [None, None, None, -7.0, 0.25, float("nan"), float("inf"), "time", "start", "count", "key", "fewer"]
+)
+TURNS = st.lists(st.tuples(st.sampled_from([1, 1, 1, 0, -2]), st.integers(0, 3), ODD), min_size=4, max_size=12)
+
+
+def _metric(number_: int, shape: Any, times: tuple[int, int], turn: int, odd: tuple[int, Any]) -> pb.Metric:
+    form, temporality, whole, bounds, many = shape
+    points = []
+    for index in range(many):
+        strange = odd[1] if odd[0] == index else None
+        if strange == "fewer":
+            continue
+        start, time = times[0] + (strange == "start"), times[1] - (strange == "time")
+        amount = turn + index if not isinstance(strange, float) else strange
+        keys = {"tool": "xyzw"[index] if strange != "key" else "q"}
+        if form == "histogram":
+            counts = [(amount if amount == amount and 0 <= amount < 99 else 1) * 4 // 4] * (len(bounds) + 1)  # noqa: PLR0124
+            rest = {"min": 0.5, "max": amount} if whole else {}
+            if strange == "count":
+                rest["count"] = 1
+            points.append(
+                histogram([int(each) for each in counts], bounds, amount, keys, start=start, time=time, **rest)
+            )
+        else:
+            plain = amount if whole and isinstance(amount, int) else amount * 0.37
+            points.append(number(plain, keys, start=start, time=time))
+    name = f"calls_{number_}"
+    if form == "histogram":
+        return distribution(name, *points, temporality=temporality, unit="s")
+    if form == "gauge":
+        return gauge(name, *points)
+    return total(name, *points, temporality=temporality, monotonic=form == "sum")
+
+
+@settings(deadline=None, max_examples=200)
+@given(SHAPES, TURNS)
+def test_repeated_requests_give_the_same_collector(shapes: list[Any], turns: list[tuple[int, int, Any]]) -> None:
+    """Metrics that come again as they were take templates, until something is odd, to the same result."""
+    bodies, now = [], 10
+    for turn, (step, who, odd) in enumerate([(1, 0, None)] * 5 + turns + [(3, 0, None)] * 2):
+        begin, now = now, now + step
+        metrics = [
+            _metric(index, shape, (5 if shape[1] == 2 and shape[0] != "gauge" else begin, now), turn, (who, odd))
+            for index, shape in enumerate(shapes)
+        ]
+        bodies.append(request(*metrics))
+    assert _same(bodies) > 0
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [(1, 16, 5), (1, 17, 6)],  # other start times, and back
+        [(4, 16, 2), (1, 17, 9)],
+        [(1, 15, 6), (1, 16, 7)],  # not newer than what was seen
+        [(1, 16, 6, 15), (1, 17, 7, 16)],  # one of two
+        [(1, 16, 3)],
+    ],
+)
+def test_what_is_odd_is_left_to_the_main_path(odd: list[tuple[int, ...]]) -> None:
+    """A template never takes a point that the main path would judge otherwise; (start, time, value, other's time)."""
+    points = [(1, time, time) for time in range(11, 16)] + odd + [(1, 18, 20)]
+    bodies = [
+        request(
+            total(
+                "calls",
+                number(value, {"tool": "x"}, start=start, time=time),
+                number(value, {"tool": "y"}, start=1, time=(*other, time)[0]),
+            )
+        )
+        for start, time, value, *other in points
+    ]
+    assert _same(bodies) >= 2
+
+
+def test_a_request_with_a_broken_metric_leaves_no_trace() -> None:
+    """All metrics are read before one of them counts, by template or not."""
+    bench = Bench()
+    for time in range(2, 8):
+        bench.send(total("calls", number(1, time=time)))
+    whole = request(total("calls", number(5, time=8)), total("other", number(5, time=8)))
+    with pytest.raises(Malformed):
+        bench.ingest(Signal.METRICS, whole.replace(b"\x0a\x05other", b"\x0a\x7fother"))
+    assert bench.page() == {'calls_total{job="app"}': [1.0]}
+
+
+def test_templates_end_with_their_streams_and_keep_to_their_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points of templates are counted, and given back when streams are resolved anew."""
+    monkeypatch.setattr(repeats, "POINTS", 3)
+    bench = Bench()
+    for time in range(2, 8):
+        for name in ("one", "two"):
+            bench.send(total(name, number(1, {"a": "x"}, time=time), number(1, {"a": "y"}, time=time)))
+    budget = bench.ingest.policy.templates
+    assert (budget.points, budget.hits) == (2, 3)
+    bench.ingest.adopt(bench.ingest.policy.config, bench.ingest.policy.dialects)
+    assert budget.points == 0

@@ -211,6 +211,13 @@ def test_kept_attributes_stay() -> None:
     assert bench.page() == {'level{job="app",session_id="a"}': [1.0]}
 
 
+def test_job_and_instance_are_the_resources() -> None:
+    """L6: attributes of these names stay, under another name, whether the resource says who it is or not."""
+    bench = Bench()
+    bench.send(gauge("level", number(1, {"job": "mine", "instance": "i"})))
+    assert bench.page() == {'level{exported_instance="i",exported_job="mine",job="app"}': [1.0]}
+
+
 @pytest.mark.parametrize(
     ("metrics", "expected"),
     [

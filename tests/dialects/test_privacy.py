@@ -78,10 +78,17 @@ def test_what_stays_is_bounded(values_of):
         "tokens_before",
         "prompt_length",
         "vcs.ref.head.revision",
+        *("prompt", "Prompt", "PROMPT", "prompts", "userPrompt", "user-prompt", "system_prompt", "messages", "message"),
+        *("response", "Response", "completion", "stdout", "stderr", "tool.stdout", "text", "thought", "thoughts"),
+        *("tool.result", "toolInput", "tool_arguments", "tool-args", "input", "output", "title", "summary", "results"),
+        *("session", "SessionID", "session_Id", "sessionid", "email", "userEmail", "user", "user.name", "username"),
+        *("filePath", "FILE_PATH", "file", "file.name", "workdir", "workingDirectory", "url", "baseURL", "href"),
+        *("sql", "db.statement", "db.query.text", "dbStatement", "exception", "error_text", "errorMessage"),
+        *("gcp.vertex.agent.llm_request", "gen_ai.task.input", "requestID", "X-Request-Id", "apiKey", "password"),
     ],
 )
 def test_dropped(name):
-    """Identities, places, texts and content go."""
+    """Identities, places, texts and content go, however they are spelled."""
     assert drops(name)
 
 
@@ -93,6 +100,20 @@ def test_dropped(name):
         *("gen_ai.request.model", "gen_ai.provider.name", "gen_ai.output.type", "gen_ai.prompt.name", "phase"),
         *("server.port", "http.route", "command_category", "process.runtime.name", "team", "cost_center"),
         *("service.name", "service.instance.id", "host.name", "gen_ai.usage.input_tokens", "reason", "outcome"),
+        *("toolName", "tool.name", "status", "state", "result", "role", "exception.type", "errorType", "error.code"),
+        *("rpc.method", "rpc.system", "db.system", "db.system.name", "db.operation.name", "http.request.method"),
+        *("http.response.status_code", "url.scheme", "gen_ai.response.model", "gen_ai.response.finish_reasons"),
+        *("gen_ai.system", "gen_ai.operation.name", "gen_ai.tool.name", "embedding_model", "language", "effort"),
+        *("network.io.direction", "dir", "le", "cpython.gc.generation", "v8js.heap.space.name", "session_source"),
+        *("prompt.version", "input_type", "file.extension", "command_category", "anthropic.custom_base_url"),
+        *(
+            "bash_command_class",
+            "message_type",
+            "api_key_enabled",
+            "credential_kind",
+            "code.module.name",
+            "thread.name",
+        ),
     ],
 )
 def test_kept(name):
@@ -110,7 +131,17 @@ def test_no_label_of_the_catalogue_is_dropped():
     [
         ((), "a", False),
         (("a",), "a", True),
-        (("a",), "A", False),
+        (("a",), "A", True),
+        (("user.id",), "userId", True),
+        (("userId",), "USER-ID", True),
+        (("user.id",), "userid", False),
+        (("*Id",), "user_id", True),
+        (("*Id",), "grid", False),
+        (("*.id",), "toolID", True),
+        (("http.route",), "HTTPRoute", True),
+        (("http.route",), "http.routes", False),
+        (("a*", "!ab*"), "abc", False),
+        (("a*", "!ab*"), "acb", True),
         (("a.*",), "a.b.c", True),
         (("a.*",), "axb", False),
         (("*.id", "b"), "b", True),
@@ -121,5 +152,5 @@ def test_no_label_of_the_catalogue_is_dropped():
     ],
 )
 def test_patterns(patterns, name, dropped):
-    """A star is any characters, everything else is itself."""
+    """A star is any characters, everything else is itself in any spelling."""
     assert compile_drop(patterns)(name) is dropped

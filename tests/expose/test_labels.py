@@ -84,15 +84,21 @@ def test_reserved_labels():
     assert labels == (("exported_le", "1"), ("x", "2"))
 
 
+@pytest.mark.parametrize("strategy", [DEFAULT, UTF8])
+def test_labels_of_prometheus(strategy):
+    """L5: a name that begins with two underscores is Prometheus' own."""
+    assert label_pairs({"__address__": "1", "__name__": "2"}, strategy) == ((("exported___address__", "1"),), ())
+
+
 def test_keys_are_kept_where_utf8_is():
     """A strategy without escaping keeps keys as they are."""
     assert label_pairs({"a.b": "1", "a_b": "2"}, UTF8) == ((("a.b", "1"), ("a_b", "2")), ())
 
 
 def test_block():
-    """Sorted, escaped, quoted where needed, UTF-8, `?` for what UTF-8 cannot hold."""
-    labels = (("b", 'x"\\\ny'), ("a.b", "é"), ("c", "\ud800"))
-    assert block(labels) == '"a.b"="é",b="x\\"\\\\\\ny",c="?"'.encode()
+    """Sorted, escaped, quoted where needed, UTF-8, `?` for what UTF-8 cannot hold, U+FFFD for NUL."""
+    labels = (("b", 'x"\\\ny'), ("a.b", "é"), ("c", "\ud800"), ("d\0", "\0"))
+    assert block(labels) == '"a.b"="é",b="x\\"\\\\\\ny",c="?","d\ufffd"="\ufffd"'.encode()
 
 
 def test_empty_block():
@@ -137,9 +143,11 @@ text = st.text(st.characters(exclude_categories=["Cs"]))
 
 @given(st.dictionaries(text.filter(bool), text))
 def test_block_reads_back(labels):
-    """What is written reads back."""
-    pairs = tuple(sorted(labels.items()))
-    assert unblock(block(pairs)) == pairs
+    """What is written reads back, but for NUL."""
+    pairs = tuple(
+        (name.replace("\0", "\ufffd"), value.replace("\0", "\ufffd")) for name, value in sorted(labels.items())
+    )
+    assert unblock(block(tuple(labels.items()))) == pairs
 
 
 @given(st.dictionaries(text, text))

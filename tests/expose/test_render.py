@@ -20,6 +20,7 @@ from agent_exporter.expose.names import Escaping
 from agent_exporter.expose.render import Renderer
 from agent_exporter.expose.shape import Format, float_text
 from agent_exporter.model import Exemplar, Family, Kind, Table
+from agent_exporter.store.families import Series
 
 NAN, INF = math.nan, math.inf
 
@@ -137,7 +138,7 @@ wait_seconds_count{q="a"} 3.0
 
 
 def test_histogram_openmetrics():
-    """A histogram in OpenMetrics: unit, created after the count, exemplars on buckets only (T18)."""
+    """A histogram in OpenMetrics: unit, created at the end, exemplars on buckets only (T18), no count without sum."""
     expected = """\
 # HELP wait_seconds Wait.
 # TYPE wait_seconds histogram
@@ -145,7 +146,6 @@ def test_histogram_openmetrics():
 wait_seconds_bucket{le="0.5"} 0.0
 wait_seconds_bucket{le="1.0"} 0.0
 wait_seconds_bucket{le="+Inf"} 1.0
-wait_seconds_count 1.0
 wait_seconds_created 8.0
 wait_seconds_bucket{q="a",le="0.5"} 1.0
 wait_seconds_bucket{q="a",le="1.0"} 2.0 # {trace_id="t"} 0.75 12.5
@@ -178,14 +178,74 @@ def test_info():
     assert openmetrics(family) == '# HELP target Target.\n# TYPE target info\ntarget_info{job="j"} 1.0\n# EOF\n'
 
 
-def test_stateset_and_unknown():
-    """A stateset is one only where the format and its labels allow; unknown is `untyped` in text."""
-    good = Family("state", Kind.STATESET, "", "", [table(({"state": "on"}, [1.0]))])
-    bad = Family("state", Kind.STATESET, "", "", [table(({"mode": "on"}, [1.0]))])
+def stored(name, kind, *rows):
+    """Make a family as the store does, with a row that is nobody's, from rows of (labels, value)."""
+    family = Series(name, kind, "", "")
+    for labels, value in rows:
+        held, row = family.series(block(tuple(labels.items())), (), NAN)
+        held.values[row] = value
+    return family
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "rows", "expected"),
+    [
+        ("state", Kind.STATESET, [({"state": "on"}, 1.0), ({"a": "b", "state": "off"}, 0.0)], "# TYPE state stateset"),
+        ("state", Kind.STATESET, [({"mode": "on"}, 1.0)], "# TYPE state gauge"),
+        ("state", Kind.STATESET, [({"mode": ',state="on'}, 1.0)], "# TYPE state gauge"),
+        ("state", Kind.STATESET, [({"state": "on"}, 2.0)], "# TYPE state gauge"),
+        ("..state", Kind.STATESET, [({"..state": "on"}, 1.0)], "# TYPE __state gauge"),
+        ("x_info", Kind.INFO, [({"a": "b"}, 1.0), ({"a": "c"}, 1.0)], "# TYPE x info"),
+        ("x_info", Kind.INFO, [({"a": "b"}, 1.0), ({"a": "c"}, 5.0)], "# TYPE x_info gauge"),
+        ("_info", Kind.INFO, [({"a": "b"}, 1.0)], "# TYPE _info gauge"),
+    ],
+)
+def test_kinds_that_values_must_fit(name, kind, rows, expected):
+    """A stateset or an info family is one only where the format, its labels and its values allow."""
+    family = stored(name, kind, *rows)
+    assert (openmetrics(family).splitlines()[0], text(family).split()[3]) == (expected, "gauge")
+
+
+def test_unknown():
+    """Unknown is `untyped` in text."""
     unknown = Family("x", Kind.UNKNOWN, "", "", [table(({}, [1.0]))])
-    types = [page.split("\n", 1)[0].split()[-1] for page in (text(good), openmetrics(good), openmetrics(bad))]
-    assert types == ["gauge", "stateset", "gauge"]
     assert (text(unknown), openmetrics(unknown)) == ("# TYPE x untyped\nx 1.0\n", "# TYPE x unknown\nx 1.0\n# EOF\n")
+
+
+@pytest.mark.parametrize(
+    ("kind", "bounds", "cells", "left_out"),
+    [
+        (Kind.HISTOGRAM, (1.0,), [1.0, 2.0, 0.0, 2.0], []),
+        (Kind.HISTOGRAM, (1.0,), [1.0, 2.0, INF, 2.0], []),
+        (Kind.HISTOGRAM, (1.0,), [1.0, 2.0, -1.0, 2.0], ["x_sum -1.0", "x_count 2.0"]),
+        (Kind.HISTOGRAM, (1.0,), [1.0, 2.0, NAN, 2.0], ["x_sum NaN", "x_count 2.0"]),
+        (Kind.HISTOGRAM, (-1.0, 1.0), [0.0, 1.0, 2.0, 3.0, 2.0], ["x_sum 3.0", "x_count 2.0"]),
+        (Kind.SUMMARY, (0.5, 1.0), [-1.0, NAN, 3.0, 2.0], ['x{quantile="0.5"} -1.0']),
+        (Kind.SUMMARY, (0.5,), [1.0, -3.0, 2.0], ["x_sum -3.0", "x_count 2.0"]),
+    ],
+)
+def test_lines_that_openmetrics_does_not_take(kind, bounds, cells, left_out):
+    """What OpenMetrics has no form for is in text alone; a strict parser reads the rest."""
+    family = Family("x", kind, "", "", [table(({}, cells), bounds=bounds)])
+    page = openmetrics(family)
+    list(parse_openmetrics(page))
+    assert [line for line in text(family).splitlines() if line not in page.splitlines()] == left_out
+
+
+def test_lines_that_come_and_go():
+    """A sum that becomes negative takes its lines off the page, and back on it."""
+    made = table(*[({"n": str(n)}, [1.0, 5.0, 1.0]) for n in range(50)])
+    kept = Renderer()
+    for total in (5.0, -1.0, NAN, -1.0, 5.0):
+        made.values[10] = total
+        family = Family("x", Kind.HISTOGRAM, "", "", [World.copy(made)])
+        assert kept.render([family], Format.OPENMETRICS) == Renderer().render([family], Format.OPENMETRICS)
+
+
+def test_family_without_lines():
+    """A family of which nothing is left has no comments either."""
+    family = Family("x", Kind.SUMMARY, "", "", [table(({}, [-1.0, -3.0, 2.0]), bounds=(0.5,))])
+    assert openmetrics(family, created=False) == "# EOF\n"
 
 
 def test_escapes():
@@ -194,6 +254,21 @@ def test_escapes():
     sample = 'x{l="a\\\\b\\n\\"c\\"é"} 1.0\n'
     assert text(family) == '# HELP x a\\\\b\\n"c"\n# TYPE x gauge\n' + sample
     assert openmetrics(family) == '# HELP x a\\\\b\\n\\"c\\"\n# TYPE x gauge\n' + sample + "# EOF\n"
+
+
+def test_nul():
+    """Prometheus refuses an OpenMetrics page with a NUL: there is none on any page."""
+    hung = {0: Exemplar(block((("a", "x\0y"),)), 1.0, 0.0)}
+    family = Family("x\0_total", Kind.COUNTER, "\0", "a\0b", [table(({"l\0": "\0"}, [1.0]), exemplars=hung)])
+    for scheme in Escaping:
+        page = openmetrics(family, scheme=scheme) + b"".join(Renderer().render([family], scheme=scheme)).decode()
+        assert ("\0" in page, "a\ufffdb" in page, 'a="x\ufffdy"' in page) == (False, True, True)
+
+
+def test_help_is_cut():
+    """A description of any length is a line of some length."""
+    family = Family("x", Kind.GAUGE, "", "é" * 1000, [table(({}, [1.0]))])
+    assert (text(family).split("\n")[0], openmetrics(family).split("\n")[0]) == (f"# HELP x {'é' * 400}",) * 2
 
 
 UTF8 = Family(
@@ -231,6 +306,20 @@ def test_utf8_names_are_escaped(scheme, sample):
     assert openmetrics(UTF8, scheme=scheme).splitlines()[3] == sample
 
 
+def test_exemplars_are_escaped():
+    """The label names of exemplars follow the scraper's wish too."""
+    hung = {0: Exemplar(b'"a.b"="1"', 2.0, 0.0)}
+    family = Family("x_total", Kind.COUNTER, "", "", [table(({}, [1.0]), exemplars=hung)])
+    lines = [openmetrics(family, scheme=scheme).splitlines()[1] for scheme in (Escaping.UNDERSCORES, Escaping.VALUES)]
+    assert lines == ['x_total 1.0 # {a_b="1"} 2.0', 'x_total 1.0 # {U__a_2e_b="1"} 2.0']
+
+
+def test_escaping_does_not_make_names_of_prometheus():
+    """An attribute cannot become `__name__` by escaping."""
+    family = Family("x", Kind.GAUGE, "", "", [table(({"..name..": "evil"}, [1.0]))])
+    assert text(family) == '# TYPE x gauge\nx{exported___name__="evil"} 1.0\n'
+
+
 @pytest.mark.parametrize(
     ("bound", "expected"),
     [
@@ -256,10 +345,13 @@ def test_exemplar_limit():
     assert [line.split("1.0", 1)[1] for line in lines] == [tail, tail, f" # {{{long}}} 2.0", ""]
 
 
-def test_unit_must_be_the_suffix():
-    """A unit that the name does not end with gets no UNIT line."""
-    family = Family("seconds_behind", Kind.GAUGE, "seconds", "", [table(({}, [1.0]))])
-    assert "UNIT" not in openmetrics(family)
+@pytest.mark.parametrize(
+    ("name", "unit"), [("seconds_behind", "seconds"), ("g_a\nevil 1", "a\nevil 1"), ("g_é", "é"), ("g_a b", "a b")]
+)
+def test_unit_must_be_a_word_and_the_suffix(name, unit):
+    """A unit that the name does not end with, or that is no word, gets no UNIT line."""
+    family = Family(name, Kind.GAUGE, unit, "", [table(({}, [1.0]))])
+    assert "UNIT" not in openmetrics(family, scheme=Escaping.ALLOW_UTF8)
 
 
 def test_counter_without_suffix_is_unknown_in_openmetrics():
@@ -281,6 +373,18 @@ def test_families_with_one_escaped_name():
     families = [Family(name, Kind.GAUGE, "", "", [table(({}, [1.0]))]) for name in ("a.b", "a_b")]
     renderer = Renderer()
     assert (b"".join(renderer.render(families)), renderer.omitted) == (b"# TYPE a_b gauge\na_b 1.0\n", ("a_b",))
+
+
+@pytest.mark.parametrize("form", Format)
+@pytest.mark.parametrize("name", ["a_b", "a_b_bucket", "a_b_sum", "a_b_count", "a_b_created"])
+def test_families_with_one_escaped_sample_name(name, form):
+    """A family whose name another one's sample has after escaping is left out, and named; unescaped both stay."""
+    histogram = Family("a.b", Kind.HISTOGRAM, "", "", [table(({}, [1.0, 2.0, 1.0]))])
+    gauge = Family(name, Kind.GAUGE, "", "", [table(({}, [1.0]))])
+    for scheme, omitted in ((Escaping.UNDERSCORES, (name,)), (Escaping.ALLOW_UTF8, ())):
+        renderer = Renderer()
+        page = b"".join(renderer.render([gauge, histogram], form, scheme))
+        assert (renderer.omitted, page.count(b"# TYPE")) == (omitted, 2 - len(omitted))
 
 
 def test_hidden_rows_and_empty_families():

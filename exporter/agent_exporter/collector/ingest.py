@@ -16,11 +16,14 @@ from threading import RLock
 from ..config import Config
 from ..decode import records, wire
 from ..decode.records import Invalid
-from ..decode.wire import Origin
+from ..decode.templates import Columns
+from ..decode.wire import Key, Origin
 from ..dialects import Dialects
 from ..model import Answer, Family, Labels, Measurement, Rejection, Resource, Scope, Signal
 from ..store import histograms
+from ..store.blocks import Block
 from ..store.streams import Notes
+from . import repeats
 from .clients import Client, Meter, identity, scope_identity
 from .intake import TOLD, Intake
 from .policy import MAX_CLIENTS, METERS_PER_CLIENT, Policy
@@ -28,8 +31,11 @@ from .pushers import Pushers
 from .targets import Targets
 
 log = logging.getLogger("agent_exporter")
-Intakes = dict[tuple[object, ...], Intake]
+Intakes = dict[Key, Intake]
 Measure = Callable[[bytes, Resource, Scope, float], list[Measurement]]  # the time in Unix seconds
+_Metric = tuple[bytes, tuple[repeats.Repeat, Block, Columns] | None, tuple[Key, list[bytes]]]  # as sent, as read
+
+_EMPTY: tuple[Key, list[bytes]] = (b"", "", b"", 0, False), []
 
 MAX_ORIGINS = 50_000  # writings of senders that are found without reading them
 
@@ -84,24 +90,49 @@ class Ingest:
     # -- metrics ----------------------------------------------------------
 
     def _metrics(self, body: bytes, *, own: bool = False) -> Answer:
-        answer, now, last = Answer(), self.clock(), None
-        for origin, header, raws in wire.metrics(body):
+        answer, now = Answer(), self.clock()
+        for origin, metrics in self._read(body, own=own):
+            if any(repeated or raws for _, repeated, (_, raws) in metrics):
+                self._scope(self._meter(origin, Signal.METRICS, now, own=own), metrics, answer, now)
+        return answer
+
+    def _read(self, body: bytes, *, own: bool) -> list[tuple[Origin, list[_Metric]]]:
+        """Read a request to its end, before anything of it counts. Raises Malformed."""
+        scopes = []
+        for origin, raws in wire.items(body):
+            known = self._origins.get(origin)
+            shelf = known[0].repeats if known is not None and known[0].own is own else {}
+            read: list[_Metric] = []
+            for raw in raws:
+                repeated = repeats.read(raw, shelf)
+                read.append((raw, repeated, _EMPTY if repeated else wire.metric(raw)))
+            scopes.append((origin, read))
+        return scopes
+
+    def _scope(
+        self, found: tuple[Meter, Intakes] | Invalid, metrics: Sequence[_Metric], answer: Answer, now: int
+    ) -> None:
+        """Take the metrics of one scope of one client."""
+        for raw, repeated, (key, raws) in metrics:
+            if repeated is not None:
+                repeat, block, columns = repeated
+                if repeat.take(block, columns):
+                    answer.accepted += block.count
+                    continue
+                key, raws = wire.metric(raw)  # noqa: PLW2901 - not as plain as it looked
             if not raws:
                 continue
-            if origin is not last:
-                last, found = origin, self._meter(origin, Signal.METRICS, now, own=own)
             if isinstance(found, Invalid):
-                answer.rejections.append(_refuse(found, header.name.decode(errors="replace"), len(raws)))
+                answer.rejections.append(_refuse(found, key[0].decode(errors="replace"), len(raws)))
                 continue
             meter, intakes = found
-            intake = intakes.get(header.key)
+            intake = intakes.get(key)
             if intake is None:
                 meter.client.metrics += 1
-                intake = intakes[header.key] = Intake(meter, header, self.policy)
-            notes = intake.take(raws, answer, now)
+                intake = intakes[key] = Intake(meter, wire.header(key, raw), self.policy)
+            notes = intake.take(raw, raws, answer, now)
             if notes:
                 self._note(notes)
-        return answer
 
     def _note(self, notes: Notes) -> None:
         for reason, count in notes.items():
@@ -127,7 +158,7 @@ class Ingest:
     def _items(self, signal: Signal, body: bytes, measure: Measure) -> Answer:
         """Measure every record or span of a request that is not a repeated one."""
         answer, now, repeated = Answer(), self.clock(), self._repeated(body)
-        for origin, raws in wire.items(signal, body):
+        for origin, raws in wire.items(body):
             found = self._meter(origin, signal, now)
             if isinstance(found, Invalid):
                 answer.rejections.append(_refuse(found, "", len(raws)))

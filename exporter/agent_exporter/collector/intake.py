@@ -13,7 +13,7 @@ from typing import Any
 from ..decode import points, records
 from ..decode.records import Invalid, Point
 from ..decode.wire import Header
-from ..expose.labels import RESERVED, block, label_pairs
+from ..expose.labels import RESERVED, TARGET, block, label_pairs
 from ..expose.names import Name, Unnameable, metric_name
 from ..model import Answer, Exemplar, Feed, Form, Kind, Metric, Rejection, Temporality
 from ..store import histograms, numbers
@@ -22,6 +22,7 @@ from ..store.streams import Notes, Streams
 from .clients import Meter
 from .normalised import OVERFLOW, adds_up
 from .policy import METRICS_PER_CLIENT, NAME_LENGTH, Policy
+from .repeats import Repeat
 
 _APPLY = {**numbers.APPLY, **histograms.APPLY}
 _READ: dict[Form, Callable[[Sequence[bytes]], Sequence[Any]]] = {
@@ -63,6 +64,7 @@ class Intake:
         self.read = _READ.get(self.metric.form, _unread)
         monotonic = self.metric.monotonic and self.metric.form is Form.SUM
         self.apply = _APPLY[self.metric.form, self.metric.temporality, monotonic]
+        self.repeat = Repeat(self.metric, header.name, self.streams, meter.repeats, policy.templates)
 
     def _check(self, metric: Metric) -> Metric:
         if metric.name.startswith(_OURS) and not self.meter.own:
@@ -89,22 +91,25 @@ class Intake:
             self.refusal = "unnameable", str(error)
         except Conflict as error:
             self.refusal = "type_conflict", str(error)
+        self.repeat.drop()
         raise Invalid(*self.refusal)
 
     # -- points -----------------------------------------------------------
 
-    def take(self, raws: Sequence[bytes], answer: Answer, now: int) -> Notes:
-        """Apply the points of one request; `now` in Unix nanoseconds. Returns what was noted about them."""
+    def take(self, raw: bytes, raws: Sequence[bytes], answer: Answer, now: int) -> Notes:
+        """Apply the points of a metric of a request; `now` in Unix nanoseconds. Returns what was noted about them."""
         if self.refusal is not None:
             answer.rejections.append(Rejection(self.refusal[0], self.name, self.refusal[1], len(raws)))
             return Notes()
         self.now = now
-        notes = self.apply(self.streams, raws, self.read(raws), self.resolve)
+        entries = self.read(raws)
+        notes = self.apply(self.streams, raws, entries, self.resolve)
         if self._gone:
             self.retire(self._gone, forget=self.metric.form is Form.GAUGE)  # which has no total to come back to
             self._gone = set()
         rejected = self._reject(answer, notes) if notes or self._faults else 0
         answer.accepted += len(raws) - rejected
+        self.repeat.see(raw, raws, entries)
         return notes
 
     def _reject(self, answer: Answer, notes: Notes) -> int:
@@ -209,7 +214,7 @@ class Intake:
         self._feed(row, table, series, None, point.bounds)
 
     def _reserved(self) -> frozenset[str]:
-        return RESERVED.get(self.kind, frozenset()) | {name for name, _ in self.meter.labels}
+        return RESERVED.get(self.kind, frozenset()) | TARGET | {name for name, _ in self.meter.labels}
 
     def _feed(self, row: int, table: Rows, series: int, feed: Feed | None, bounds: tuple[float, ...]) -> None:
         scale, part = (feed.scale, feed.part) if feed is not None else (1.0, "")
@@ -244,6 +249,7 @@ class Intake:
 
         What they said may `stay` on the page, or be forgotten at once.
         """
+        self.repeat.drop()
         for row in gone:
             histograms.fold(self.streams, row)
         if not stay:

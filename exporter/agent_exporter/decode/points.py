@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from struct import Struct, error
 
+from ..model import Form
+
 _NUMBER = Struct("<BQBQBd")
 _GAUGE = Struct("<BQBd")  # a gauge may have no start time
 _INTEGER = Struct("<q")
@@ -29,6 +31,7 @@ _ONE_BYTE = 127  # longer lengths take two bytes: more than 15 buckets
 _TAGS = bytes((_START, _TIME, _COUNT, _SUM, _BUCKETS))  # of a histogram, nine bytes apart
 COUNT_LIMIT = 1 << 53  # beyond it a float64 cell cannot hold a count exactly
 
+Span = tuple[int, str]  # where a field begins in its point, and its struct code; one of `x` is not looked at
 Number = tuple[bytes | None, int, int, float]
 Histogram = tuple[bytes | None, int, int, int, float, Sequence[int]]
 
@@ -113,3 +116,25 @@ class _Layouts(dict[int, Layout]):
 
 
 _LAYOUTS = _Layouts()
+
+
+def spans(form: Form, raw: bytes, start: str) -> list[Span]:
+    """List the fields that may vary in a point while its key stays: those that are read here, and min and max.
+
+    For points that have a key. `start` is the code of the start time; a point without one has no spans if it is Q.
+    """
+    if raw[0] != _START:
+        return [(1, "Q"), (10, "d" if raw[9] == _DOUBLE else "q")] if start != "Q" else []
+    times: list[Span] = [(1, start), (10, "Q")] if start else [(10, "Q")]
+    if form is not Form.HISTOGRAM:
+        return [*times, (19, "d" if raw[18] == _DOUBLE else "q")]
+    length = _HISTOGRAM.unpack_from(raw)[-1]
+    begin, end, *_ = _LAYOUTS[length if length & 128 else length & 127]
+    edges = [(-17, "8x"), (-8, "8x")] if raw[-9] == _MAX and raw[-18] == _MIN else []
+    return [
+        *times,
+        (19, "Q"),
+        (28, "d"),
+        (begin, f"{end - begin}s"),
+        *((len(raw) + at, code) for at, code in edges),
+    ]

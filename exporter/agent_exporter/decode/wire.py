@@ -1,22 +1,22 @@
 """OTLP requests framed by descriptors of our own, which stop where the main path stops reading.
 
-What may live here: message shapes and the walk over them. A resource, a scope and each data
-point stay bytes: protobuf's C parser finds where they begin and end and parses nothing below,
-so that a known stream costs no parsing at all (`points` slices its fixed-width fields) and a
-fault in one point stays in that point. Names are bytes too, because invalid UTF-8 in one of
-them must not refuse the whole request.
+What may live here: message shapes and the walk over them. A resource, a scope, each metric,
+record and span and each data point stay bytes: protobuf's C parser finds where they begin and
+end and parses nothing below, so that a known stream costs no parsing at all (`points` slices its
+fixed-width fields) and a fault in one point stays in that point. Names are bytes too, because
+invalid UTF-8 in one of them must not refuse the whole request.
 
 Source: opentelemetry-proto v1.11, metrics.proto, logs.proto, trace.proto.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
-from ..model import Form, Malformed, Signal
+from ..model import Form, Malformed
 
 _Field = descriptor_pb2.FieldDescriptorProto
 _ONE, _MANY = _Field.LABEL_OPTIONAL, _Field.LABEL_REPEATED
@@ -25,7 +25,7 @@ _BYTES, _INT32, _BOOL = _Field.TYPE_BYTES, _Field.TYPE_INT32, _Field.TYPE_BOOL
 _SHAPES: dict[str, tuple[tuple[str, int, int, int | str], ...]] = {
     "Request": (("resources", 1, _MANY, "Resource"),),
     "Resource": (("resource", 1, _ONE, _BYTES), ("scopes", 2, _MANY, "Scope"), ("schema_url", 3, _ONE, _BYTES)),
-    "Scope": (("scope", 1, _ONE, _BYTES), ("metrics", 2, _MANY, "Metric"), ("schema_url", 3, _ONE, _BYTES)),
+    "Scope": (("scope", 1, _ONE, _BYTES), ("items", 2, _MANY, _BYTES), ("schema_url", 3, _ONE, _BYTES)),
     "Metric": (
         ("name", 1, _ONE, _BYTES),
         ("description", 2, _ONE, _BYTES),
@@ -38,9 +38,6 @@ _SHAPES: dict[str, tuple[tuple[str, int, int, int | str], ...]] = {
         ("metadata", 12, _MANY, _BYTES),
     ),
     "Data": (("points", 1, _MANY, _BYTES), ("temporality", 2, _ONE, _INT32), ("monotonic", 3, _ONE, _BOOL)),
-    "ItemRequest": (("resources", 1, _MANY, "ItemResource"),),
-    "ItemResource": (("resource", 1, _ONE, _BYTES), ("scopes", 2, _MANY, "ItemScope"), ("schema_url", 3, _ONE, _BYTES)),
-    "ItemScope": (("scope", 1, _ONE, _BYTES), ("items", 2, _MANY, _BYTES), ("schema_url", 3, _ONE, _BYTES)),
 }
 _FORMS = frozenset(Form)
 
@@ -68,11 +65,17 @@ def _compile() -> dict[str, Any]:
 
 
 _MESSAGES = _compile()
-_Request, _ItemRequest = _MESSAGES["Request"], _MESSAGES["ItemRequest"]
+_Request, _Metric = _MESSAGES["Request"], _MESSAGES["Metric"]
+
+Key = tuple[bytes, str, bytes, int, bool]  # the first fields of a header
 
 
 class Header(NamedTuple):
-    """A metric without its points, as sent; `key` tells one metric of a scope from another."""
+    """A metric without its points, as sent.
+
+    Its first five fields are its key, which tells one metric of a scope from another: the others may change while the
+    metric stays the same.
+    """
 
     name: bytes
     form: str
@@ -81,11 +84,6 @@ class Header(NamedTuple):
     monotonic: bool
     description: bytes
     metadata: tuple[bytes, ...]
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """Leave out what may change while the metric stays the same: description and metadata."""
-        return self[:5]
 
 
 class Origin(NamedTuple):
@@ -103,35 +101,27 @@ def _parse(kind: Any, body: bytes) -> Any:
         raise Malformed(f"the body is not an OTLP protobuf message: {error}") from None
 
 
-def metrics(body: bytes) -> Iterator[tuple[Origin, Header, Sequence[bytes]]]:
-    """Walk an ExportMetricsServiceRequest: origin, header and raw points of each metric.
+def items(body: bytes) -> Iterator[tuple[Origin, list[bytes]]]:
+    """Walk an Export…ServiceRequest: origin and raw metrics, records or spans of each scope. Raises Malformed.
 
-    A metric without data has form "" and no points. Raises Malformed.
+    Lists, because protobuf's own containers are slow to iterate.
     """
     for resource in _parse(_Request, body).resources:
         for scope in resource.scopes:
-            origin = Origin(resource.resource, scope.scope, scope.schema_url)
-            for metric in scope.metrics:
-                yield origin, *_metric(metric)
+            yield Origin(resource.resource, scope.scope, scope.schema_url), scope.items[:]
 
 
-def _metric(metric: Any) -> tuple[Header, Sequence[bytes]]:
-    """Read a metric; lists, because protobuf's own containers are slow to iterate."""
-    form = metric.WhichOneof("data")
+def metric(raw: bytes) -> tuple[Key, list[bytes]]:
+    """Read a metric: its key and its raw points; form "" and no points without data. Raises Malformed."""
+    made = _parse(_Metric, raw)
+    form = made.WhichOneof("data")
     if form is None:
-        return Header(metric.name, "", metric.unit, 0, False, metric.description, ()), ()
-    data = getattr(metric, form)
-    header = Header(
-        metric.name, form, metric.unit, data.temporality, data.monotonic, metric.description, tuple(metric.metadata[:])
-    )
-    return header, data.points[:]
+        return (made.name, "", made.unit, 0, False), []
+    data = getattr(made, form)
+    return (made.name, form, made.unit, data.temporality, data.monotonic), data.points[:]
 
 
-def items(signal: Signal, body: bytes) -> Iterator[tuple[Origin, Sequence[bytes]]]:
-    """Walk a logs or traces request: origin and raw records or spans of each scope. Raises Malformed."""
-    if signal is Signal.METRICS:
-        message_ = "metrics have their own walk"
-        raise ValueError(message_)
-    for resource in _parse(_ItemRequest, body).resources:
-        for scope in resource.scopes:
-            yield Origin(resource.resource, scope.scope, scope.schema_url), scope.items
+def header(key: Key, raw: bytes) -> Header:
+    """Read the rest of a metric that is seen for the first time."""
+    made = _parse(_Metric, raw)
+    return Header(*key, made.description, tuple(made.metadata[:]))

@@ -34,28 +34,29 @@ def label_pairs(
     """Translate attributes to labels, sorted by name, and name the keys that have no label of their own.
 
     Keys follow the library's default, which is the specification's: runs of discouraged
-    characters become one `_`, `__x__` stays reserved, a leading digit gets `key_` (L1, L2).
-    Colliding keys join their values with `;` in order of the original keys (L3) and are all
-    reported; so is a key of underscores only, whose value is lost. `__name__` (L5) and empty
-    values (L7) vanish. A name in `reserved` gets the prefix `exported_` (L6, L8).
+    characters become one `_`, a leading digit gets `key_` (L1, L2). Colliding keys join their
+    values with `;` in order of the original keys (L3) and are all reported; so is a key of
+    underscores only, whose value is lost. `__name__` (L5) and empty values (L7) vanish. A name in
+    `reserved` (L6, L8) or with two leading underscores gets the prefix `exported_`.
     """
-    merged: dict[str, list[str]] = {}
     keys: dict[str, list[str]] = {}
-    lost: list[str] = []
+    values: dict[str, str] = {}
     for key in sorted(attributes):
         value = value_text(attributes[key])
         name = key if strategy.utf8 else label_name(key)
-        if not value or name == "__name__":
-            continue
-        if not name.strip("_"):
-            lost.append(key)
-            continue
-        name = "exported_" + name if name in reserved else name
-        merged.setdefault(name, []).append(value)
-        keys.setdefault(name, []).append(key)
-    labels = tuple((name, ";".join(merged[name])) for name in sorted(merged))
-    joined = [key for name in sorted(keys) if len(keys[name]) > 1 for key in keys[name]]
+        if value and name != "__name__":
+            values[key] = value
+            keys.setdefault(exported(name, reserved) if name.strip("_") else "", []).append(key)
+    lost = keys.pop("", [])
+    names = sorted(keys)
+    labels = tuple((name, ";".join([values[key] for key in keys[name]])) for name in names)
+    joined = [key for name in names if len(keys[name]) > 1 for key in keys[name]]
     return labels, (*joined, *lost)
+
+
+def exported(name: str, reserved: Collection[str] = ()) -> str:
+    """Rename a label that is not the sender's to set: Prometheus keeps names that begin with `__` for itself."""
+    return "exported_" + name if name in reserved or name.startswith("__") else name
 
 
 @lru_cache(NAMES)
@@ -92,8 +93,13 @@ def block(labels: Labels) -> bytes:
 
 
 def escaped(text: str) -> str:
-    r"""Escape backslash, newline and quote, as label values and quoted names need it."""
-    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+    r"""Escape backslash, newline and quote, as label values and quoted names need it, without NUL."""
+    return without_nul(text).replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def without_nul(text: str) -> str:
+    """Put U+FFFD in the place of NUL, at which Prometheus' OpenMetrics parser ends and refuses the page."""
+    return text.replace("\0", "\ufffd")
 
 
 def job_instance(attributes: Attributes) -> Labels:

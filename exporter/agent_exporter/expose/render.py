@@ -13,7 +13,7 @@ from operator import attrgetter
 from ..model import Family
 from .gzip import Gzip
 from .names import Escaping
-from .shape import Format, Title, head, legacy_name, shape, title
+from .shape import Format, Title, head, legacy_name, owned, shape, title
 from .sheet import Sheet
 
 # A page costs about 150 bytes a series to keep: one that is no longer asked for is let go.
@@ -43,8 +43,9 @@ class Renderer:
     """Renders snapshots; not thread safe, meant to live in one thread.
 
     `created` adds the `_created` lines of OpenMetrics (T21). Not by default: a Prometheus that
-    was not told to read them as start times stores them, one more series a counter. `omitted` names the families that
-    the last page left out because another one had their name after escaping.
+    was not told to read them as start times stores them, one more series a counter. `omitted`
+    names the families that the last page left out because, after escaping, another one had
+    their name or that of one of their samples.
     """
 
     def __init__(self, *, created: bool = False) -> None:
@@ -89,15 +90,16 @@ class Renderer:
         entries: dict[str, Entry] = {}
         omitted: list[str] = []
         taken: set[str] = set()
-        for name, family in sorted(((legacy_name(f.name, scheme), f) for f in families), key=lambda pair: pair[0]):
+        named = [(legacy_name(family.name, scheme), family) for family in families]
+        for name, family in sorted(named, key=lambda pair: (pair[0], pair[1].name)):
             at = title(family, name, form, taken)
-            if at.base in taken:
+            if at is None:
                 omitted.append(family.name)
                 continue
-            taken.add(at.base)
+            taken |= owned(at)
             entry = entries[name] = _entry(kept.get(name), at, family, form)
             texts = self._texts(entry, family, form, scheme)
-            if texts:
+            if any(texts):
                 chunks += (entry.head, *texts)
         page.entries, self.omitted = entries, tuple(omitted)
         return [*chunks, EOF] if form is Format.OPENMETRICS else chunks

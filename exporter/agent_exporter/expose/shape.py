@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
 from ..model import Exemplar, Family, Kind, Labels
-from .labels import block, escaped
+from . import strict
+from .labels import block, escaped, exported, without_nul
 from .names import Escaping, escape, is_legacy, is_legacy_label
 
 
@@ -46,12 +47,17 @@ class Line(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """The lines of one row of a table: one a cell, then `created` if there is one."""
+    """The lines of one row of a table: one a cell, then `created` if there is one.
+
+    `strict` is the kind whose cells have to be fit for OpenMetrics; None in text.
+    """
 
     lines: tuple[Line, ...]
     created: Line | None
+    strict: Kind | None = None
 
 
+HELP_LIMIT = 400  # characters; some senders put whole manuals into a description
 EXEMPLAR_LIMIT = 128  # code points of all names and values (OpenMetrics 1.0, «Exemplars»)
 EXEMPLAR_IDS = frozenset({"trace_id", "span_id"})  # what is kept when the rest is too long (T19)
 
@@ -61,35 +67,56 @@ _SUFFIXES = {Kind.COUNTER: "_total", Kind.INFO: "_info"}
 _TEXT_TYPES = {Kind.INFO: "gauge", Kind.STATESET: "gauge", Kind.UNKNOWN: "untyped"}
 # What a family becomes when its name or values do not allow its kind in OpenMetrics 1.0.
 _FALLBACKS = {Kind.COUNTER: Kind.UNKNOWN, Kind.INFO: Kind.GAUGE, Kind.STATESET: Kind.GAUGE}
+# The names of a kind beside its base: no other family may show one of them.
+_PARTS = {
+    Kind.COUNTER: ("_created",),
+    Kind.HISTOGRAM: ("_bucket", "_sum", "_count", "_created"),
+    Kind.SUMMARY: ("_sum", "_count", "_created"),
+}
+_FITS = {Kind.INFO: strict.is_info, Kind.STATESET: strict.is_stateset}
+_UNIT = re.compile(r"[a-zA-Z0-9_:]+")
 _FIXED_POINT = range(-4, 6)  # exponents that Go's shortest format writes without `e`
 
 
-def title(family: Family, name: str, form: Format, taken: Collection[str]) -> Title:
-    """Decide name and kind on the page; `name` is the escaped sample name, `taken` the names above.
+def title(family: Family, name: str, form: Format, taken: set[str]) -> Title | None:
+    """Decide name and kind on the page; None when another family has one of the names in every form.
+
+    `name` is the escaped sample name, `taken` holds the names of the families above.
+    """
+    return next((at for at in _titles(family, name, form) if taken.isdisjoint(owned(at))), None)
+
+
+def owned(at: Title) -> set[str]:
+    """List the names that a family may show."""
+    parts = () if at.kind in _SUFFIXES and at.base == at.name else _PARTS.get(at.kind, ())
+    return {at.base, at.name, *(at.base + part for part in parts)}
+
+
+def _titles(family: Family, name: str, form: Format) -> Iterator[Title]:
+    """Tell what a family can be, the best first.
 
     In OpenMetrics counter and info families lose their suffix; where that is impossible, or
-    would give two families one name, they become `unknown` and `gauge` and keep it.
+    their values do not allow their kind, they become `unknown` and `gauge` and keep it.
     """
     kind = family.kind
-    if form is Format.TEXT:
-        return Title(name, kind, name)
-    suffix = _SUFFIXES.get(kind, "")
+    suffix = _SUFFIXES.get(kind, "") if form is Format.OPENMETRICS else ""
     base = name.removesuffix(suffix)
-    fits = bool(base) and (base != name or not suffix) and (base == name or base not in taken)
-    if kind is Kind.STATESET:
-        fits = _is_stateset(family)
-    return Title(base, kind, name) if fits else Title(name, _FALLBACKS.get(kind, kind), name)
+    fits = form is Format.TEXT or _FITS.get(kind, bool)(family)
+    if base and (base != name or not suffix) and fits:
+        yield Title(base, kind, name)
+    if form is Format.OPENMETRICS and kind in _FALLBACKS:
+        yield Title(name, _FALLBACKS[kind], name)
 
 
 def head(at: Title, family: Family, form: Format) -> bytes:
     """Write HELP, TYPE and, in OpenMetrics, UNIT (1.5); an empty help or unfit unit is left out."""
-    name = _quoted(at.base)
-    help_text = family.help.replace("\\", "\\\\").replace("\n", "\\n")
+    name, help_text = _quoted(at.base), family.help[:HELP_LIMIT]
     lines = [f"# TYPE {name} {_TEXT_TYPES.get(at.kind, at.kind) if form is Format.TEXT else at.kind}\n"]
-    if family.help:
-        lines.insert(0, f"# HELP {name} {help_text if form is Format.TEXT else escaped(family.help)}\n")
-    unit_fits = family.unit and at.base.endswith("_" + family.unit) and at.kind not in (Kind.INFO, Kind.STATESET)
-    if form is Format.OPENMETRICS and unit_fits:
+    if help_text:
+        plain = without_nul(help_text).replace("\\", "\\\\").replace("\n", "\\n")
+        lines.insert(0, f"# HELP {name} {plain if form is Format.TEXT else escaped(help_text)}\n")
+    unit_fits = _UNIT.fullmatch(family.unit) and at.base.endswith("_" + family.unit)
+    if form is Format.OPENMETRICS and unit_fits and at.kind not in (Kind.INFO, Kind.STATESET):
         lines.append(f"# UNIT {name} {family.unit}\n")
     return "".join(lines).encode("utf-8", "replace")
 
@@ -100,7 +127,7 @@ def shape(at: Title, bounds: tuple[float, ...], *, openmetrics: bool, created: b
         line._replace(exemplars=openmetrics and line.exemplars) for line in _LINES.get(at.kind, _scalar)(at, bounds)
     )
     wanted = openmetrics and created and at.kind in (Kind.COUNTER, Kind.HISTOGRAM, Kind.SUMMARY)
-    return Shape(lines, _line(at.base + "_created") if wanted else None)
+    return Shape(lines, _line(at.base + "_created") if wanted else None, at.kind if openmetrics else None)
 
 
 def float_text(value: float) -> str:
@@ -117,13 +144,13 @@ def float_text(value: float) -> str:
     return f"{'-' if value < 0 else ''}{mantissa}e{exponent:+03d}"
 
 
-def fitting(exemplar: Exemplar) -> bytes:
+def fitting(exemplar: Exemplar, scheme: Escaping) -> bytes:
     """Write an exemplar as it stands after a value, or nothing if it is over the limit (T19).
 
     First all attributes but the ids go, then the whole exemplar; never the sample.
     """
-    pairs = unblock(exemplar.text)
-    text = exemplar.text
+    (text,) = legacy_texts([exemplar.text], scheme)
+    pairs = unblock(text)
     if _length(pairs) > EXEMPLAR_LIMIT:
         pairs = tuple((name, value) for name, value in pairs if name in EXEMPLAR_IDS)
         text = block(pairs)
@@ -157,7 +184,7 @@ def _legacy_text(text: bytes, scheme: Escaping) -> bytes:
     """Escape label names; those that become equal join their values, as in L3."""
     merged: dict[str, str] = {}
     for name, value in unblock(text):
-        legacy = name if is_legacy_label(name) else escape(name, scheme, colon=False)
+        legacy = name if is_legacy_label(name) else exported(escape(name, scheme, colon=False))
         merged[legacy] = f"{merged[legacy]};{value}" if legacy in merged else value
     return block(tuple(merged.items()))
 
@@ -168,16 +195,6 @@ def _plain(text: bytes) -> str:
 
 def _length(pairs: Labels) -> int:
     return sum(len(name) + len(value) for name, value in pairs)
-
-
-def _is_stateset(family: Family) -> bool:
-    """Tell whether every series has the label of its state, named like the family, and is 0 or 1."""
-    label = f"{_quoted(family.name)}=".encode()
-    return all(
-        all(text.startswith(label) or b"," + label in text for text in table.texts)
-        and {0.0, 1.0}.issuperset(table.values)
-        for table in family.tables
-    )
 
 
 def _quoted(name: str) -> str:

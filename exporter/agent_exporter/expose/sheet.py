@@ -20,6 +20,7 @@ import orjson
 from ..model import Exemplar, Table
 from .names import Escaping
 from .shape import Shape, fitting, legacy_texts
+from .strict import unfit
 
 Item = TypeVar("Item")
 
@@ -47,6 +48,7 @@ class Sheet:
     """The text of one table in one shape."""
 
     __slots__ = (
+        "absent",
         "blocks",
         "created",
         "exemplars",
@@ -77,6 +79,7 @@ class Sheet:
         self.places: array[int] = array("I")  # place by row
         self.values = b""
         self.created = b""
+        self.absent: set[int] = set()  # cells that are not on the page
         self.exemplars: dict[int, Exemplar] = {}
         self.blocks: list[Block] = []
 
@@ -85,14 +88,17 @@ class Sheet:
         values = table.values.tobytes()
         created = table.created.tobytes() if self.shape.created else b""
         exemplars = table.exemplars if self.hangs else {}
-        if table.layout != self.layout or len(values) != len(self.values) or table.texts != self.source:
-            self._arrange(table)
-            dirty, few = self._all()
-        elif (values, created, exemplars) == (self.values, self.created, self.exemplars):
+        moved = table.layout != self.layout or len(values) != len(self.values) or table.texts != self.source
+        if not moved and (values, created, exemplars) == (self.values, self.created, self.exemplars):
             return self.blocks
+        absent = table.absent | unfit(self.shape.strict, table) if self.shape.strict else table.absent
+        few: dict[Block, list[int]] = {}
+        if moved:
+            self._arrange(table)
+            dirty = set(self.blocks)
         else:
-            dirty, few = self._stale(values, created, exemplars)
-        self.values, self.created, self.exemplars = values, created, dict(exemplars)
+            dirty, few = self._stale(values, created, exemplars, absent)
+        self.values, self.created, self.exemplars, self.absent = values, created, dict(exemplars), absent
         for block in dirty:
             self._draw(block, table)
         for block, cells in few.items():
@@ -119,23 +125,20 @@ class Sheet:
         for first in range(bare, len(self.order), self.step):
             self.blocks.append(Block(first, min(first + self.step, len(self.order)), bare=False))
 
-    def _all(self) -> tuple[set[Block], dict[Block, list[int]]]:
-        return set(self.blocks), {}
-
     def _stale(
-        self, values: bytes, created: bytes, exemplars: dict[int, Exemplar]
+        self, values: bytes, created: bytes, exemplars: dict[int, Exemplar], absent: set[int]
     ) -> tuple[set[Block], dict[Block, list[int]]]:
         """Tell which blocks have to be drawn, and which cells of others to be patched."""
         width = self.width
         cells = changes(self.values, values, width)
         rows = changes(self.created, created, 1)
         if cells is None or rows is None:
-            return self._all()
+            return set(self.blocks), {}
         if exemplars != self.exemplars:
-            cells = sorted({*cells, *moved(self.exemplars, exemplars)})
+            cells = sorted({*cells, *replaced(self.exemplars, exemplars)})
         few = self._by_block(cells)
         dirty = {block for block, found in few.items() if len(found) * PATCH_SHARE > (block.last - block.first) * width}
-        dirty.update(self._by_block([row * width for row in rows]))
+        dirty.update(self._by_block([row * width for row in rows]), self._by_block(sorted(absent ^ self.absent)))
         return dirty, {block: found for block, found in few.items() if block not in dirty}
 
     def _by_block(self, cells: Sequence[int]) -> dict[Block, list[int]]:
@@ -171,8 +174,8 @@ class Sheet:
         if self.shape.created:
             buffer[slots - 1 :: slots] = numbers(list(pick(table.created)))
             erase(buffer, (at for at in range(slots - 1, len(buffer), slots) if buffer[at] == b"NaN\n"))
-        if table.absent or self.exemplars:
-            self._adorn(buffer, rows, slots, table)
+        if self.absent or self.exemplars:
+            self._adorn(buffer, rows, slots)
         block.text = b"".join(buffer)
         block.lengths = None
 
@@ -181,13 +184,13 @@ class Sheet:
         size = self.width * _CELL
         return array("d", b"".join([self.values[row * size : row * size + size] for row in rows])).tolist()
 
-    def _adorn(self, buffer: list[bytes], rows: Sequence[int], slots: int, table: Table) -> None:
+    def _adorn(self, buffer: list[bytes], rows: Sequence[int], slots: int) -> None:
         """Take absent cells out of a buffer and hang exemplars on the others."""
         width = self.width
         for number, row in enumerate(rows):
             for column in range(width):
                 cell, at = row * width + column, number * slots + column * 4 + 3
-                if cell in table.absent:
+                if cell in self.absent:
                     erase(buffer, (at,))
                 elif cell in self.exemplars:
                     buffer[at] = self._hung(buffer[at], cell)
@@ -197,11 +200,11 @@ class Sheet:
         exemplar = self.exemplars.get(cell)
         if exemplar is None or not self.shape.lines[cell % self.width].exemplars:
             return value
-        return value[:-1] + fitting(exemplar) + b"\n"
+        return value[:-1] + fitting(exemplar, self.scheme) + b"\n"
 
     def _patch(self, block: Block, cells: list[int], table: Table) -> None:
         """Replace the values of a few lines in a block's text."""
-        cells = [cell for cell in cells if cell not in table.absent]
+        cells = [cell for cell in cells if cell not in self.absent]
         if not cells:
             return
         width, height = self.width, self.height
@@ -232,7 +235,7 @@ class Sheet:
         for row in self.order[block.first : block.last]:
             for column in range(height):
                 missing = (
-                    row * width + column in table.absent if column < width else table.created[row] != table.created[row]
+                    row * width + column in self.absent if column < width else table.created[row] != table.created[row]
                 )
                 lengths.append(0 if missing else next(present))
         return lengths
@@ -263,7 +266,7 @@ def erase(buffer: list[bytes], ends: Iterable[int]) -> None:
         buffer[end - 3 : end + 1] = (b"", b"", b"", b"")
 
 
-def moved(old: dict[int, Exemplar], new: dict[int, Exemplar]) -> set[int]:
+def replaced(old: dict[int, Exemplar], new: dict[int, Exemplar]) -> set[int]:
     """Tell the cells whose exemplars differ."""
     return {cell for cell in old.keys() | new.keys() if old.get(cell) is not new.get(cell)}
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import accumulate
 from math import isfinite
 from operator import add as plus
 from operator import sub as minus
+from struct import Struct
 from typing import Any, Final
 
 from ..model import Form, Temporality
@@ -21,6 +23,7 @@ from .families import SPARE
 from .streams import Apply, Notes, Resolve, Streams
 
 Entries = Sequence[tuple[bytes | None, int, int, int, float, Sequence[int]]]
+Reading = tuple[float, Sequence[int] | bytes]  # sum and buckets; bytes are smaller, and most are never looked into
 _NOTHING = (0.0, None)
 
 
@@ -79,11 +82,25 @@ def add(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Reso
                 continue
             notes["gap"] += 1
         times[row] = time
-        if row in readings:
-            before, others = readings[row]
-            total, counts = before + total, list(map(plus, others, counts))
-        readings[row] = total, counts
+        before = readings.get(row)
+        readings[row] = (total, counts) if before is None else merge(before, total, counts)
     return notes
+
+
+def merge(before: Reading, total: float, counts: Sequence[int] | bytes) -> Reading:
+    """Add a delta to a reading."""
+    return before[0] + total, list(map(plus, _numbers(before[1]), _numbers(counts)))
+
+
+@cache
+def unpack(size: int) -> Callable[[bytes], tuple[int, ...]]:
+    """Return how to read so many bytes of buckets."""
+    return Struct(f"<{size // 8}Q").unpack
+
+
+def _numbers(counts: Sequence[int] | bytes) -> Sequence[int]:
+    """Read buckets that are kept as they came."""
+    return unpack(len(counts))(counts) if isinstance(counts, bytes) else counts
 
 
 def fold_all(streams: Streams) -> None:
@@ -97,11 +114,11 @@ def fold(streams: Streams, row: int) -> None:
     reading = streams.readings.pop(row, None)
     if reading is None:
         return
-    total, counts = reading
+    total, counts = reading[0], _numbers(reading[1])
     if streams.cumulative:
         base, streams.bases[row] = streams.bases.get(row), reading
         if base is not None:
-            total, counts = total - base[0], list(map(minus, counts, base[1]))
+            total, counts = total - base[0], list(map(minus, counts, _numbers(base[1])))
     if not isfinite(total):
         total = 0.0
         _doubt_sum(streams, row)
@@ -139,7 +156,7 @@ def _doubt_sum(streams: Streams, row: int) -> None:
     """Show no sum any more where somebody's is NaN or infinite: it would destroy that of all others (T26)."""
     for sink in streams.sinks:
         cell = sink.cells[row]
-        if cell != SPARE:
+        if cell != SPARE and not sink.part:
             sink.table.leave_out(cell + len(sink.table.bounds) + 1)
 
 

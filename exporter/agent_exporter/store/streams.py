@@ -62,6 +62,7 @@ class Streams:
 
     def __init__(self, *, cumulative: bool) -> None:
         self.cumulative = cumulative
+        self.version = 0  # of rows, cells and start times; points of known streams change none of them
         self.rows: dict[bytes, int] = {}
         self.silent: dict[bytes, int] = {}
         self.sinks: list[Sink] = []
@@ -84,6 +85,7 @@ class Streams:
 
     def open(self, identity: bytes, start: int) -> int:
         """Give a stream seen for the first time a row."""
+        self.version += 1
         if self._free:
             row = self._free.pop()
         else:
@@ -115,6 +117,7 @@ class Streams:
         sums: bool = False,
     ) -> None:
         """Let a stream add to a series from now on; `cell` is the first of the series."""
+        self.version += 1
         for sink in self.sinks:
             if (
                 sink.table is table
@@ -152,6 +155,7 @@ class Streams:
         its own last value, so that their sum stays true. The run that is silent for longest is
         forgotten first. No start time (0) is no news.
         """
+        self.version += start > 0
         if not start or not self.starts[row]:
             self.starts[row] = start or self.starts[row]
             return last, False
@@ -168,6 +172,7 @@ class Streams:
 
     def part(self, row: int) -> list[tuple[Rows, int]]:
         """Stop a stream from feeding its series; return the series that it fed."""
+        self.version += 1
         fed = []
         for sink in self.sinks:
             cell = sink.cells[row]
@@ -180,6 +185,7 @@ class Streams:
 
     def silence(self, gone: set[int]) -> None:
         """Take the keys of these rows away, so that their next point is resolved anew."""
+        self.version += 1
         for key in [key for key, row in self.rows.items() if row in gone]:
             row = self.silent[key] = self.rows.pop(key)
             self._silent_keys.setdefault(row, []).append(key)
