@@ -1,6 +1,7 @@
 """Tokens to dollars, through the whole of the collector: streams, events and spans, by hand."""
 
 from datetime import UTC, datetime
+from os import urandom
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -80,7 +81,7 @@ class Shop:
     def trace(self, model, *, provider="gcp.gemini", **attributes):
         """Push a span with a usage."""
         attributes |= {"provider": provider, "model": model}
-        span = Span(name="chat", trace_id=b"t" * 16, span_id=b"s" * 8, attributes=pairs(attributes))
+        span = Span(name="chat", trace_id=b"t" * 16, span_id=urandom(8), attributes=pairs(attributes))
         message = ExportTraceServiceRequest()
         outer = message.resource_spans.add()
         outer.resource.attributes.extend(pairs({"service.name": "tracer"}))

@@ -165,6 +165,15 @@ def test_alternative_values(shared, first):
     assert _add(shared, _span("chat", attributes=CHAT | first))[1:] == [("agent.model.time_to_first_token", "m", 0.5)]
 
 
+def test_the_same_span_again(shared):
+    """A span that was sent twice counts once; without an id it cannot be told."""
+    span = _span("chat", "p", attributes=CHAT)
+
+    assert _add(shared, span, span) == [REQUEST]
+    assert shared.memory.counts == {("agent_exporter.dropped.points", (("reason", "repeated_span"),)): 1}
+    assert _add(shared, *[replace(span, span_id="")] * 2) == [REQUEST] * 2
+
+
 # -- waiting ------------------------------------------------------------------
 
 

@@ -61,7 +61,7 @@ def _feeds(dialects, name, unit="", *, scope="", service="mine", form=Form.HISTO
 
 
 def _spans(dialects, name="chat m", scope="", **attributes):
-    span = Span(name, 3, 0, 1, 0, attributes, "t", "s", "", Resource({"service.name": "mine"}), Scope(scope))
+    span = Span(name, 3, 0, 1, 0, attributes, "t", scope, "", Resource({"service.name": "mine"}), Scope(scope))
     return [(m.instrument.name, *(value for _, value in m.labels), m.value) for m in dialects.spans(span)]
 
 

@@ -123,7 +123,7 @@ class Dialects:
         """Turn a span, and those that waited for it, into what they add to normalised series."""
         plan = self._plan("span", (_service(span.resource), span.scope.name, span.name))
         found = self.due(now) if self.memory.tree.waiting else []
-        if not (plan.rules or plan.roles or plan.session or self._kept):
+        if not (plan.rules or plan.roles or plan.session or self._kept) or self.memory.tree.is_repeated(span):
             return found
         moment = self._moment(plan, span, span.attributes, span.end / 1e9 if span.end else now, now)
         role = _role(plan, moment.attributes)

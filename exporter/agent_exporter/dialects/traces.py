@@ -26,6 +26,7 @@ WAITING: Final = 2_000  # spans that wait at once; then the one that waits longe
 PARENT_SECONDS: Final = 300.0  # how long a span waits for its parent
 INNER_SECONDS: Final = 30.0  # how long a span waits for those inside that know more
 
+REPEATED: Final = ("agent_exporter.dropped.points", (("reason", "repeated_span"),))
 COMPARED: Final = ("model", "tool")
 Told = tuple[str, str, str]  # role, family, and for tools the tool's name
 _SEPARATOR: Final = "/"
@@ -71,6 +72,14 @@ class Tree:
     def waiting(self) -> int:
         """Count the spans that wait."""
         return len(self._orphans) + len(self._outer)
+
+    def is_repeated(self, span: Span) -> bool:
+        """Tell whether a span has come before, in another payload; count it."""
+        node = self._nodes.get(span.trace_id + _SEPARATOR + span.span_id) if span.span_id else None
+        if node is None or node.role is None:
+            return False
+        self._counts[REPEATED] += 1
+        return True
 
     def arrive(self, span: Span, role: str, kept: Attributes | None, now: float) -> Node:
         """Put a span in its place; what spans inside have fed goes up."""
