@@ -49,6 +49,7 @@ _END: Final = b"content-length: 0\r\nconnection: close\r\n\r\n"
 _SILENT: Final = logging.getLogger("agent_exporter.uvicorn")  # what clients do wrong is counted, not logged
 _SILENT.setLevel(logging.CRITICAL + 1)
 _DATE_SECONDS: Final = 1.0
+_GATHERED: Final = 256 * 1024  # bytes of a body before the app is given them; the usual request is given at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +209,8 @@ class _Connection(HttpToolsProtocol):
         self._refused = refused
         self._closed = closed
         self._dry = 0  # bytes in a row that were neither body nor the end of a request
+        self._parts: list[bytes] = []  # of the body, not yet given to the app
+        self._gathered = 0  # their bytes
         self._declined = False  # the parser has stopped at a request that offers another protocol
         self._header_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
@@ -311,13 +314,27 @@ class _Connection(HttpToolsProtocol):
     # --- progress ---
 
     def on_body(self, body: bytes) -> None:
+        """Gather the body: an app that is woken for every piece of it costs more than all the rest."""
         self._dry = 0
-        super().on_body(body)
+        self._parts.append(body)
+        self._gathered += len(body)
+        if self._gathered > _GATHERED:
+            self._hand_over()
+            self.flow.pause_reading()
+            self.cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         self._dry = 0
+        self._hand_over()
         if not self._declined:
             super().on_message_complete()
+
+    def _hand_over(self) -> None:
+        """Give what is gathered to the app, which takes it with `receive`; one piece is not copied."""
+        if self._parts and not self.cycle.response_complete:
+            whole: Any = b"".join([self.cycle.body, *self._parts] if self.cycle.body else self._parts)
+            self.cycle.body = whole
+        self._parts, self._gathered = [], 0
 
     # --- answers ---
 

@@ -15,7 +15,7 @@ from operator import add as plus
 from operator import ge, sub
 
 from ..model import Form, Temporality
-from .histograms import merge, unpack
+from .histograms import unpack
 from .streams import Streams
 
 _EXACT = 1 << 53  # counts from here on may not be exact in a cell
@@ -30,6 +30,7 @@ class Block:
         self.places = [(values, _together(cells[self.rows]), scale) for values, cells, scale in streams.places]
         self.sums = [(values, _together(cells[self.rows]), scale) for values, cells, scale in streams.sums]
         self._version = streams.version
+        self._seen = array("Q")  # the times that `advance` has written
 
     def stands(self) -> bool:
         """Tell whether rows, cells and start times are as they were."""
@@ -37,7 +38,9 @@ class Block:
 
     def newer(self, times: Sequence[int]) -> bool:
         """Tell whether the points have one time, after all that was seen."""
-        return times.count(times[0]) == self.count and times[0] > max(self.streams.times[self.rows])
+        time, seen = times[0], self.streams.times[self.rows]
+        last = seen[0] if seen == self._seen else max(seen)  # what we wrote has one time
+        return times.count(time) == self.count and time > last
 
     def follows(self, starts: Sequence[int], times: Sequence[int]) -> bool:
         """Tell whether the points have one interval, which begins where all the last ones ended."""
@@ -50,7 +53,7 @@ class Block:
 
     def advance(self, times: Sequence[int]) -> None:
         """Note the time of points that were taken."""
-        self.streams.times[self.rows] = array("Q", times[:1]) * self.count
+        self.streams.times[self.rows] = self._seen = array("Q", times[:1]) * self.count
 
     def grow(self, increments: Sequence[float], *, sums: bool = False) -> None:
         """Add to the cells, or to those that are what their streams say now, added up."""
@@ -156,10 +159,10 @@ def add_histograms(
     """Take delta histograms."""
     if not (_add_up(counts, buckets) and block.follows(starts, times)):
         return False
-    readings = block.streams.readings
-    for row, total, each in zip(range(block.rows.start, block.rows.stop), sums, buckets, strict=True):
+    readings, rows = block.streams.readings, block.rows
+    for row, total, each in zip(range(rows.start, rows.stop), sums, map(unpack(len(buckets[0])), buckets), strict=True):
         before = readings.get(row)
-        readings[row] = (total, each) if before is None else merge(before, total, each)
+        readings[row] = (total, each) if before is None else (before[0] + total, list(map(plus, before[1], each)))
     block.advance(times)
     return True
 

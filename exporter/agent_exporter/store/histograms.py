@@ -23,7 +23,6 @@ from .families import SPARE
 from .streams import Apply, Notes, Resolve, Streams
 
 Entries = Sequence[tuple[bytes | None, int, int, int, float, Sequence[int]]]
-Reading = tuple[float, Sequence[int] | bytes]  # sum and buckets; bytes are smaller, and most are never looked into
 _NOTHING = (0.0, None)
 
 
@@ -82,14 +81,11 @@ def add(streams: Streams, raws: Sequence[bytes], entries: Entries, resolve: Reso
                 continue
             notes["gap"] += 1
         times[row] = time
-        before = readings.get(row)
-        readings[row] = (total, counts) if before is None else merge(before, total, counts)
+        if row in readings:
+            before, others = readings[row]
+            total, counts = before + total, list(map(plus, others, counts))
+        readings[row] = total, counts
     return notes
-
-
-def merge(before: Reading, total: float, counts: Sequence[int] | bytes) -> Reading:
-    """Add a delta to a reading."""
-    return before[0] + total, list(map(plus, _numbers(before[1]), _numbers(counts)))
 
 
 @cache
@@ -99,7 +95,7 @@ def unpack(size: int) -> Callable[[bytes], tuple[int, ...]]:
 
 
 def _numbers(counts: Sequence[int] | bytes) -> Sequence[int]:
-    """Read buckets that are kept as they came."""
+    """Read buckets that are kept as they came: smaller so, and most are never looked into."""
     return unpack(len(counts))(counts) if isinstance(counts, bytes) else counts
 
 
