@@ -137,7 +137,10 @@ def test_values_are_shown_as_they_are_written():
         ("otpl:\n  grpc_address: a:1", ":2: otpl: unknown key; did you mean otlp?"),
         ("limits: 5", ":1: limits: must be a section with the keys body_bytes, in_flight_requests, "),
         ("metrics: {pass_through: 5}", ":1: metrics.pass_through: must be a section with the keys enabled, include, "),
-        ("zzz: 1", ":1: zzz: unknown key; known: otlp, web, limits, expiry, metrics, dialects, prices, sample, state, log"),
+        (
+            "zzz: 1",
+            ":1: zzz: unknown key; known: otlp, web, limits, expiry, metrics, dialects, prices, sample, state, log",
+        ),
         ("zzz:", ":1: zzz: unknown key; known: otlp, web, "),
         ("log: {level: loud}", ":1: log.level: 'loud' is not allowed; allowed: one of debug, info, warning, error"),
         ("metrics: {created: 2}", ":1: metrics.created: 2 is not allowed; allowed: true or false"),
