@@ -189,9 +189,13 @@ def test_promql_of_every_capture(fed, prometheus):
     )
     both = {("kept",), ("renamed",)}
 
-    server.becomes("sum by (job) (agent_tokens_total)", dict.fromkeys(both, float(tokens)), "job")
-    server.becomes("agent_sessions_total", dict.fromkeys(both, sessions), "job")
-    server.becomes('sum by (job) (agent_tool_executions_total{status="rejected"})', dict.fromkeys(both, 1.0), "job")
+    server.becomes('sum by (job) (agent_tokens_total{agent="claude-code"})', dict.fromkeys(both, float(tokens)), "job")
+    server.becomes('agent_sessions_total{agent="claude-code"}', dict.fromkeys(both, sessions), "job")
+    server.becomes(
+        'sum by (job) (agent_tool_executions_total{agent="claude-code",status="rejected"})',
+        dict.fromkeys(both, 1.0),
+        "job",
+    )
     for label, matcher in (("job", 'job="claude-code"'), ("exported_job", 'exported_job="claude-code"')):
         joined = f"claude_code_session_count_total * on ({label}) group_left (service_version) target_info{{{matcher}}}"
         found = {("claude-code", "2.1.329"): sessions}
