@@ -16,12 +16,10 @@ from threading import RLock
 from ..config import Config
 from ..decode import records, wire
 from ..decode.records import Invalid
-from ..decode.templates import Columns
 from ..decode.wire import Key, Origin
 from ..dialects import Dialects
 from ..model import Answer, Family, Labels, Measurement, Rejection, Resource, Scope, Signal
 from ..store import histograms
-from ..store.blocks import Block
 from ..store.streams import Notes
 from . import repeats
 from .clients import Client, Meter, identity, scope_identity
@@ -33,9 +31,6 @@ from .targets import Targets
 log = logging.getLogger("agent_exporter")
 Intakes = dict[Key, Intake]
 Measure = Callable[[bytes, Resource, Scope, float], list[Measurement]]  # the time in Unix seconds
-_Metric = tuple[bytes, tuple[repeats.Repeat, Block, Columns] | None, tuple[Key, list[bytes]]]  # as sent, as read
-
-_EMPTY: tuple[Key, list[bytes]] = (b"", "", b"", 0, False), []
 
 MAX_ORIGINS = 50_000  # writings of senders that are found without reading them
 
@@ -91,48 +86,44 @@ class Ingest:
 
     def _metrics(self, body: bytes, *, own: bool = False) -> Answer:
         answer, now = Answer(), self.clock()
-        for origin, metrics in self._read(body, own=own):
-            if any(repeated or raws for _, repeated, (_, raws) in metrics):
-                self._scope(self._meter(origin, Signal.METRICS, now, own=own), metrics, answer, now)
-        return answer
-
-    def _read(self, body: bytes, *, own: bool) -> list[tuple[Origin, list[_Metric]]]:
-        """Read a request to its end, before anything of it counts. Raises Malformed."""
-        scopes = []
-        for origin, raws in wire.items(body):
+        wire.check(body)  # all of it, before anything of it counts
+        for origin, metrics in wire.items(body):
             known = self._origins.get(origin)
             shelf = known[0].repeats if known is not None and known[0].own is own else {}
-            read: list[_Metric] = []
-            for raw in raws:
+            found: tuple[Meter, Intakes] | Invalid | None = None
+            for raw in metrics:
                 repeated = repeats.read(raw, shelf)
-                read.append((raw, repeated, _EMPTY if repeated else wire.metric(raw)))
-            scopes.append((origin, read))
-        return scopes
-
-    def _scope(
-        self, found: tuple[Meter, Intakes] | Invalid, metrics: Sequence[_Metric], answer: Answer, now: int
-    ) -> None:
-        """Take the metrics of one scope of one client."""
-        for raw, repeated, (key, raws) in metrics:
-            if repeated is not None:
-                repeat, block, columns = repeated
-                if repeat.take(block, columns):
-                    answer.accepted += block.count
+                plain = wire.metric(raw) if repeated is None else None
+                if plain is not None and not plain[1]:
                     continue
-                key, raws = wire.metric(raw)  # noqa: PLW2901 - not as plain as it looked
-            if not raws:
-                continue
-            if isinstance(found, Invalid):
-                answer.rejections.append(_refuse(found, key[0].decode(errors="replace"), len(raws)))
-                continue
-            meter, intakes = found
-            intake = intakes.get(key)
-            if intake is None:
-                meter.client.metrics += 1
-                intake = intakes[key] = Intake(meter, wire.header(key, raw), self.policy)
-            notes = intake.take(raw, raws, answer, now)
-            if notes:
-                self._note(notes)
+                found = found or self._meter(origin, Signal.METRICS, now, own=own)
+                if repeated is not None and repeated[0].take(*repeated[1:]):
+                    answer.accepted += repeated[1].count
+                else:
+                    self._points(found, raw, *(plain or wire.metric(raw)), answer, now)
+        return answer
+
+    def _points(
+        self,
+        found: tuple[Meter, Intakes] | Invalid,
+        raw: bytes,
+        key: Key,
+        raws: Sequence[bytes],
+        answer: Answer,
+        now: int,
+    ) -> None:
+        """Take the points of one metric of one scope of one client, one by one."""
+        if isinstance(found, Invalid):
+            answer.rejections.append(_refuse(found, key[0].decode(errors="replace"), len(raws)))
+            return
+        meter, intakes = found
+        intake = intakes.get(key)
+        if intake is None:
+            meter.client.metrics += 1
+            intake = intakes[key] = Intake(meter, wire.header(key, raw), self.policy)
+        notes = intake.take(raw, raws, answer, now)
+        if notes:
+            self._note(notes)
 
     def _note(self, notes: Notes) -> None:
         for reason, count in notes.items():
