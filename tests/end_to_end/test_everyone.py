@@ -284,8 +284,8 @@ def test_no_label_has_a_name_of_theirs(labels: set[tuple[str, str]], exemplars: 
     }
     written = {re.sub(r"[^a-zA-Z0-9_]+", "_", key) for key in sent}
     exemplified = {name for each in exemplars for name in each} - {"trace_id", "span_id"}
+    shown = {name for name, _ in labels} | exemplified
 
     assert len(sent) > 100
-    assert {
-        each for each in {name for name, _ in labels} | exemplified if each in written or never_label(each)
-    } == set()
+    ours = {"otel_scope_schema_url"}  # R7: a public address of a convention, and not an attribute
+    assert {each for each in shown - ours if each in written or never_label(each)} == set()
