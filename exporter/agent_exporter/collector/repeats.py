@@ -16,7 +16,7 @@ from ..model import Form, Metric, Temporality
 from ..store.blocks import TAKE, Block
 from ..store.streams import Streams
 
-POINTS = 50_000  # of all templates together, at about 0.3 KB each
+POINTS = 50_000  # of all templates together, at about 0.5 KB each
 SIGHTS = 3  # of one length in a row before a template is made, which costs as much as some dozen hits save
 MOST_SIGHTS = 1000  # after templates that were of no use
 _LONGEST = 127  # bytes of a name; longer ones have another layout
