@@ -333,6 +333,11 @@ _SELF: Final = (
         "Times between two deltas of a stream that no point covers; usual where only what changed is sent.",
     ),
     _counter("agent_exporter.resets", "{reset}", "Counters that senders began again from zero."),
+    _counter(
+        "agent_exporter.template.hits",
+        "{hit}",
+        "Metrics that came again as they were and were read by their template, which is the fastest way.",
+    ),
     _gauge("agent_exporter.streams", "{stream}", "Streams known now: OTLP series as they are sent."),
     _gauge("agent_exporter.series", "{series}", "Series known now: what is exposed."),
     _counter("agent_exporter.expired", "{item}", "Streams and series forgotten because nothing fed them.", "kind"),
