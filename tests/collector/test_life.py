@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
-from agent_exporter.config import Config
+from agent_exporter.collector.telemetry import status
+from agent_exporter.config import Address, Addresses, Config
 from agent_exporter.dialects import Dialects
+from agent_exporter.expose.page import page
 from agent_exporter.model import Signal
 from otlp import DELTA, EPOCH, SECOND, Bench, distribution, gauge, histogram, logs, number, pairs, request, total
 
@@ -409,3 +411,14 @@ def test_a_gauge_outlives_a_reload_but_not_its_client() -> None:
     assert bench.page() == {'level{job="app"}': [1.0]}
     _sweep(bench, 6)
     assert bench.page() == {}
+
+
+def test_the_page_for_people_has_each_link_once() -> None:
+    """What the collector tells of itself makes a page without doubles, with its sources and refusals."""
+    bench = Bench()
+    bench.send(gauge("level", number(1)), gauge("level.two", number(None)))
+    at = Addresses(*(Address("127.0.0.1", port) for port in (1, 2, 3)))
+    text = page(status(bench.ingest, 0.0, at))
+    assert [text.count(f'href="{path}"') for path in ("/metrics", "/-/healthy", "/-/ready")] == [1, 1, 1]
+    assert "app" in text
+    assert "no_value" in text

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from .. import __version__
 from ..config import Addresses
-from ..expose.page import LINKS, Refusal, Source, Status
+from ..expose.page import Refusal, Source, Status
 from ..sample import Reading
 from .ingest import Ingest
 
@@ -52,7 +52,6 @@ def status(ingest: Ingest, started: float, addresses: Addresses) -> Status:
             series=ingest.policy.families.count(),
             sources=[Source(*source, when) for source, when in ingest.ledger.seen.items()],
             refusals=_refusals(ingest),
-            links=LINKS,
         )
 
 
