@@ -232,8 +232,12 @@ def _logged(fed: Collector) -> set[str]:
     return {json.loads(value) if value.startswith('"') else value for value in values}
 
 
+VALUE = re.compile(r"(?m)^([^#\n][^\n]*?) [-+.0-9eE]+(?: #.*)?$")
+
+
 def _out(needles: Iterable[str], page: str, values: set[str]) -> set[str]:
     """Return what got out: words as whole values, everything else anywhere, as it is written and as it is meant."""
+    page = VALUE.sub(r"\1", page)  # a name and its value can read like something that was said: «total 4»
     comments = [line for line in page.split("\n") if line.startswith("#")]
     text = "\n".join({*re.split(r"[,\n]", page), *comments, *values})  # most of a page is said many times
     return {each for each in needles if (each in values if WORD.fullmatch(each) else each in text)}
