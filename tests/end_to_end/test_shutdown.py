@@ -256,9 +256,9 @@ def test_reload_of_the_configuration(reloading):
     reloading.push()
     paths = reloading.config.read_text()
     reloading.config.write_text(
-        f"{paths}metrics: {{pass_through: {{exclude: [other.*]}}}}\nlimits: {{body_bytes: 2MiB}}\n"
+        f"{paths}metrics: {{pass_through: {{exclude: [other.*]}}}}\nlimits: {{body_bytes: 2MiB, series_per_metric: 9}}\n"
     )
-    assert _post(reloading) == (200, "reloaded; a change of limits needs a restart\n")
+    assert _post(reloading) == (200, "reloaded; a change of limits.body_bytes needs a restart\n")
     reloading.push()
     assert reloading.totals() == [2, 0, 2, 1]
 

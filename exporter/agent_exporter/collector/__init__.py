@@ -31,14 +31,12 @@ from .ingest import Ingest
 
 log = logging.getLogger("agent_exporter")
 
+# Keys whose change needs a restart: doors are opened with them, names and pages made.
 _BOUND_AT_START = (
-    "otlp",
-    "web",
-    "state",
-    "metrics.translation_strategy",
-    "metrics.created",
-    "limits",
-)  # keys whose change needs a restart; limits of streams, series and label values follow at once all the same
+    *("otlp", "web", "state", "metrics.translation_strategy", "metrics.created"),
+    *("limits.body_bytes", "limits.in_flight_requests", "limits.in_flight_bytes", "limits.connections"),
+    *("limits.header_timeout", "limits.body_timeout", "limits.idle_timeout", "limits.shutdown_timeout"),
+)
 OTHER_FILES = 128  # open beside the connections of the three doors
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 

@@ -1,8 +1,9 @@
-"""Number points to increments: add, track, follow, set (design section 3).
+"""Number points to increments: add, track, follow, put.
 
 What may live here: one function a temporality, each a single pass over the points of one metric.
 This is the main path: a point costs a look-up by its bytes and arithmetic by index. Whatever is
-not plain is noted and left out, or handed to `resolve`.
+not plain is noted and left out, or handed to `resolve`. The first lines of the loops are the same
+on purpose: a function of their own would be one more call a point.
 """
 
 from __future__ import annotations
