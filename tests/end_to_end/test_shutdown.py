@@ -255,9 +255,8 @@ def test_reload_of_the_configuration(reloading):
     """A changed key is followed, one that needs a restart is named, a wrong one changes nothing."""
     reloading.push()
     paths = reloading.config.read_text()
-    reloading.config.write_text(
-        f"{paths}metrics: {{pass_through: {{exclude: [other.*]}}}}\nlimits: {{body_bytes: 2MiB, series_per_metric: 9}}\n"
-    )
+    changed = "metrics: {pass_through: {exclude: [other.*]}}\nlimits: {body_bytes: 2MiB, series_per_metric: 9}\n"
+    reloading.config.write_text(paths + changed)
     assert _post(reloading) == (200, "reloaded; a change of limits.body_bytes needs a restart\n")
     reloading.push()
     assert reloading.totals() == [2, 0, 2, 1]
