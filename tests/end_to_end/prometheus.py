@@ -36,13 +36,18 @@ JOB = """\
 """
 
 
-class Prometheus:
-    """A Prometheus of our own, with its storage and its log in a folder."""
+def scraping(port: int, jobs: Iterable[str], interval: int) -> str:
+    """Write a configuration that scrapes a collector."""
+    made = (JOB.format(job=job, honour=JOBS[job], port=port) for job in jobs)
+    return CONFIG.format(interval=interval) + "".join(made)
 
-    def __init__(self, program: str, folder: Path, port: int, jobs: Iterable[str], interval: int) -> None:
-        made = (JOB.format(job=job, honour=JOBS[job], port=port) for job in jobs)
-        (folder / "prometheus.yml").write_text(CONFIG.format(interval=interval) + "".join(made))
-        self.port = _free_port()
+
+class Prometheus:
+    """A Prometheus of our own, with its storage (`data`) and its log in a folder."""
+
+    def __init__(self, program: str, folder: Path, config: str, *options: str) -> None:
+        (folder / "prometheus.yml").write_text(config)
+        self.port = free_port()
         self.log = folder / "prometheus.log"
         command = [
             program,
@@ -50,6 +55,7 @@ class Prometheus:
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{self.port}",
             "--enable-feature=exemplar-storage",
+            *options,
         ]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -97,7 +103,7 @@ class Prometheus:
         return [line for line in lines if "level=warn" in line or "level=error" in line]
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Find a port for a program that cannot be asked which one it took."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return taken.getsockname()[1]

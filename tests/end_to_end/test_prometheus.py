@@ -78,7 +78,7 @@ def prometheus(program, tmp_path):
     started = []
 
     def start(collector, *jobs, interval=1):
-        started.append(Prometheus(program("prometheus"), tmp_path, collector.web, jobs, interval))
+        started.append(Prometheus(program("prometheus"), tmp_path, scraping(collector.web, jobs, interval)))
         return started[-1]
 
     yield start
