@@ -18,7 +18,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 
 import captures
 from end_to_end.process import OPENMETRICS, OWN, PATIENCE, Collector, lines, samples, until
-from end_to_end.prometheus import ACCEPT, Prometheus
+from end_to_end.prometheus import ACCEPT, Prometheus, scraping
 
 DELTA = {Counter: AggregationTemporality.DELTA, Histogram: AggregationTemporality.DELTA}
 PREFERENCES = {"cumulative": {}, "delta": DELTA}
