@@ -12,7 +12,7 @@ import click
 from .. import __version__
 
 COMMANDS = {
-    "check": "Check the configuration and the dialect files.",
+    "check": "Check the configuration, dialect files, rules and dashboards.",
     "serve": "Receive OTLP from agents and serve /metrics.",
     "setup": "Show or write the settings that point an agent here.",
 }

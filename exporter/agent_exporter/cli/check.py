@@ -1,4 +1,7 @@
-"""`agent-exporter check`: say what is wrong with configuration and dialect files, or that nothing is."""
+"""`agent-exporter check`: say what is wrong with configuration, dialects, rules and dashboards, or that nothing is.
+
+Rules and dashboards are looked at if they are named; the configuration is if it is named, or if nothing else is.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,45 @@ import click
 from ..config import Config, ConfigError, load
 from ..dialects import DialectError, Dialects
 
+_PATH = click.Path(exists=True, path_type=Path)
 
-@click.command("check", help="Check the configuration and the dialect files. Exit code 1 if anything is wrong.")
+
+@click.command("check")
 @click.option("--config", "file", type=click.Path(path_type=Path), metavar="FILE", help="Configuration file (YAML).")
-def command(file: Path | None) -> None:
-    """Print what is fine to standard output and what is not to standard error."""
+@click.option("--rules", multiple=True, type=_PATH, metavar="FILE...", help="Prometheus rules, or a folder of them.")
+@click.option("--dashboards", multiple=True, type=_PATH, metavar="FILE...", help="Grafana boards, or a folder of them.")
+@click.option("--allow", multiple=True, metavar="NAME", help="A metric or label of your own; may be repeated.")
+@click.argument("more", nargs=-1, type=_PATH, metavar="")
+def command(
+    file: Path | None,
+    rules: tuple[Path, ...],
+    dashboards: tuple[Path, ...],
+    allow: tuple[str, ...],
+    more: tuple[Path, ...],
+) -> None:
+    """Check the configuration and the dialect files; with --rules and --dashboards what you edited of those.
+
+    Every metric, label and value that rules and dashboards name has to be one of ours, of Prometheus or of the
+    recording rules. Other names are what other programs tell, and left alone, unless they begin as ours do; --allow
+    takes one that is yours all the same. Exit code 1 if anything is wrong.
+    """
     try:
-        config = load(file, os.environ)
-        click.echo(f"configuration: {file or 'defaults'} is valid")
-        click.echo(f"dialects: {_dialects(config)}")
+        if file or not (rules or dashboards or more):
+            _configuration(file)
+        if rules or dashboards or more:
+            from .agree import agree  # noqa: PLC0415 - it loads a parser of queries
+
+            agree(rules, dashboards, allow, more)
     except (ConfigError, DialectError) as error:
         click.echo(str(error), err=True)
         raise SystemExit(1) from None
+
+
+def _configuration(file: Path | None) -> None:
+    """Print what is fine to standard output; raise what is not."""
+    config = load(file, os.environ)
+    click.echo(f"configuration: {file or 'defaults'} is valid")
+    click.echo(f"dialects: {_dialects(config)}")
 
 
 def _dialects(config: Config) -> str:

@@ -1,0 +1,46 @@
+"""What a check says: findings, each with its place, and the names that nobody here can judge."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+_CLOSE = 0.6  # how alike a name must be to be meant
+
+
+class Unusable(ValueError):
+    """A file cannot be read or is not what it should be; the text has the place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that cannot be right: where it is (file and line, rule or panel) and what it is."""
+
+    place: str
+    text: str
+
+    def __str__(self) -> str:
+        """Write one line."""
+        return f"{self.place}: {self.text}"
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found in a file, and how much was looked at."""
+
+    path: Path
+    queries: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    strangers: set[str] = field(default_factory=set)
+
+    def add(self, place: str, text: str) -> None:
+        """Note a finding."""
+        self.findings.append(Finding(f"{self.path}{place}", text))
+
+
+def meant(name: str, known: Collection[str]) -> str:
+    """Ask whether a name that is like this one was meant; say nothing if none is."""
+    near = get_close_matches(name, known, n=1, cutoff=_CLOSE)
+    return f"; did you mean `{near[0]}`?" if near else ""
