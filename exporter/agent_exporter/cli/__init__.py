@@ -15,6 +15,7 @@ COMMANDS = {
     "check": "Check the configuration, dialect files, rules and dashboards.",
     "serve": "Receive OTLP from agents and serve /metrics.",
     "setup": "Show or write the settings that point an agent here.",
+    "stack": "Write dashboards, rules and the rest of a whole stack to a folder.",
 }
 
 

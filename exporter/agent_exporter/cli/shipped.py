@@ -18,7 +18,10 @@ PATTERNS: Final = (
     "alerts/*.yml",
     "alerts/*.yaml",
     "alerts/generate.py",
-    "alerts/*/*",
+    *(
+        f"alerts/{folder}/*"
+        for folder in ("discovery", "discovery/targets", "receivers", "rules", "source", "templates")
+    ),
     "dashboards/*.json",
     "dashboards/provisioning/*/*.yaml",
     "docs/runbooks/*.md",
