@@ -32,7 +32,7 @@ bench: $(READY)
 	@set -e; for file in benchmarks/[!_]*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
 
 docs: $(READY)
-	@for file in docs/*.py; do $(BIN)/python "$$file"; done
+	@for file in docs/*.py alerts/generate.py $(wildcard dashboards/generate.py); do $(BIN)/python "$$file"; done
 
 clean:
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
