@@ -1,0 +1,59 @@
+"""Expressions that many panels share: rates, totals, quantiles, shares, links to other boards.
+
+`sum by` is always there, and divisors are `> 0`: an idle agent has no ratio instead of NaN.
+"""
+
+from __future__ import annotations
+
+RATE, RANGE = "$__rate_interval", "$__range"
+FRESH = '{type!="cache_read"}'
+"""Tokens that were paid in full; what is read from a cache costs a tenth, and is often ten times as much."""
+
+
+def per_second(counter: str, by: str = "agent") -> str:
+    """Say how often, each second."""
+    return f"sum by ({by}) (rate({counter}[{RATE}]))"
+
+
+def per_minute(counter: str, by: str = "agent") -> str:
+    """Say how often, each minute: most of what agents do is counted in minutes."""
+    return f"60 * {per_second(counter, by)}"
+
+
+def total(counter: str, by: str = "agent") -> str:
+    """Say how many in the time range."""
+    return f"sum by ({by}) (increase({counter}[{RANGE}]))"
+
+
+def quantile(share: float, histogram: str, by: str = "agent", where: str = "", window: str = RATE) -> str:
+    """Say what a share of the calls stays below; nothing where there were none."""
+    return f"histogram_quantile({share}, sum by ({by}, le) (rate({histogram}_bucket{where}[{window}]))) >= 0"
+
+
+def mean(histogram: str, by: str = "agent", where: str = "", window: str = RATE) -> str:
+    """Say how large they are on average."""
+    whole, count = (f"sum by ({by}) (rate({histogram}_{part}{where}[{window}]))" for part in ("sum", "count"))
+    return part(whole, count)
+
+
+def part(of: str, whole: str) -> str:
+    """Divide, where there is anything to divide by."""
+    return f"{of} / ({whole} > 0)"
+
+
+def buckets(histogram: str, where: str = "") -> str:
+    """Return a histogram's buckets over time, for a heatmap."""
+    return f"sum by (le) (increase({histogram}_bucket{where}[{RATE}]))"
+
+
+def edge(value: float) -> str:
+    """Write a bucket's bound as a matcher: Prometheus 3 says `1.0` where 2 says what the exporter wrote."""
+    return f'le=~"{value:g}|{value:.1f}"' if value == int(value) else f'le="{value:g}"'
+
+
+def link(uid: str, **variables: str) -> str:
+    """Link to a board with this time range and these variables, some of them from the row's cells."""
+    kept = [name for name in ("datasource", "job", "instance", "agent", "agent_instance") if name not in variables]
+    asked = [f"${{{name}:queryparam}}" for name in kept]
+    asked += [f'var-{name}=${{__data.fields["{column}"]}}' for name, column in variables.items()]
+    return f"/d/{uid}?{'&'.join((*asked, '${__url_time_range}'))}"
