@@ -132,7 +132,8 @@ def test_only_warnings_and_infos_wait_for_the_morning():
     below = [
         path[-1]
         for path in paths
-        if {'severity="warning"', 'severity="info"'} & {matcher for route in path for matcher in route.get("matchers", [])}
+        if {'severity="warning"', 'severity="info"'}
+        & {matcher for route in path for matcher in route.get("matchers", [])}
     ]
 
     assert below == muted
@@ -170,13 +171,13 @@ def test_the_cooldowns_are_those_that_were_asked_for(alertname, severity, cooldo
     made = settings(alertname, severity)
 
     assert (cooldown, "4h") == (made["group_interval"], made["repeat_interval"])
-    assert ["alertname", "job", "agent"] == made["group_by"]
+    assert made["group_by"] == ["alertname", "job", "agent"]
 
 
 def test_critical_comes_sooner():
     """Criticals wait 10 s for company, the rest 30 s."""
-    assert "10s" == settings("AgentExporterDown", "critical")["group_wait"]
-    assert "30s" == settings("AgentToolSlow", "warning")["group_wait"]
+    assert settings("AgentExporterDown", "critical")["group_wait"] == "10s"
+    assert settings("AgentToolSlow", "warning")["group_wait"] == "30s"
 
 
 def test_every_name_in_the_configuration_is_an_alert():
