@@ -95,9 +95,10 @@ NOW = Row(
                 Column("Tool", label="tool"),
                 Column("Model", label="model"),
                 Column("Objective", label="slo"),
+                Column("Exporter", label="instance"),
                 Column(
                     "Since",
-                    "max by (severity, alertname, agent, tool, model, slo) (1000 * ALERTS_FOR_STATE"
+                    "max by (severity, alertname, agent, tool, model, slo, instance) (1000 * ALERTS_FOR_STATE"
                     ' and ignoring (alertstate) ALERTS{alertstate="firing", severity!="none"})',
                     "dateTimeFromNow",
                 ),

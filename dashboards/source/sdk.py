@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -52,9 +52,20 @@ def plain(model: object) -> dict[str, object]:
 
 
 def cleaned(board: Mapping[str, object]) -> dict[str, object]:
-    """Drop settings of interval variables, which the classes give to all; say that there is no id yet."""
-    variables = [
-        {key: value for key, value in each.items() if not key.startswith("auto")}
-        for each in board["templating"]["list"]
+    """Drop what the classes add to everything; say that there is no id yet."""
+    variables, marks = (bare(board[key]["list"]) for key in ("templating", "annotations"))
+    return {
+        **board,
+        "id": None,
+        "annotations": {"list": marks},
+        "links": bare(board["links"]),
+        "templating": {"list": variables},
+    }
+
+
+def bare(entries: Iterable[Mapping[str, object]]) -> list[dict[str, object]]:
+    """Drop settings of intervals, which are no variables of ours, and the place in a menu, where nobody would look."""
+    return [
+        {name: value for name, value in each.items() if name != "placement" and not name.startswith("auto")}
+        for each in entries
     ]
-    return {**board, "id": None, "templating": {"list": variables}}
