@@ -22,7 +22,7 @@ PLACEHOLDER: Final = re.compile(r"\$\{([a-z_0-9.]+)(?:\|([a-z]+))?\}")
 UNITS: Final = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B"))
 
 # What a dashboard's link hands on, of the labels that an alert has.
-VARIABLES: Final = ("agent", "tool", "model")
+VARIABLES: Final = ("job", "instance", "agent", "tool", "model")
 
 
 def number(value: float) -> str:
@@ -79,12 +79,11 @@ def linked(rule: dict[str, Any], links: dict[str, str]) -> dict[str, Any]:
     if "alert" not in rule:
         return rule
     board = rule.pop("board")
-    found = {
-        name: f"{{{{ with $labels.{name} }}}}&var-{name}={{{{ . | urlquery }}}}{{{{ end }}}}" for name in VARIABLES
-    }
+    parts = (f"{{{{ with $labels.{name} }}}}&var-{name}={{{{ . | urlquery }}}}{{{{ end }}}}" for name in VARIABLES)
+    query = "".join(parts).replace("&", "", 1)  # every alert on something has a job
     rule["annotations"] |= {
         "runbook_url": f"{links['runbooks']}/{rule['alert']}.md",
-        "dashboard_url": f"{links['dashboards']}/{board}?{''.join(found.values())}",
+        "dashboard_url": f"{links['dashboards']}/{board}?{query}",
     }
     return rule
 
