@@ -7,6 +7,7 @@ from .frame import Board, Row
 from .limits import BAD, GOOD, NOTICE, WARN, above, below, number, thresholds
 from .panels import STEADY, Column, Query, dial, number_now, rows, series
 
+MEMORY = ("processes.memory.high", "processes.memory.critical", "processes.memory_coding")
 SILENT = int(number("agents.silent"))
 ENDED = 'agent_tool_executions_total{status=~"ok|error"}'
 FAILED = 'agent_tool_executions_total{status="error"}'
@@ -292,10 +293,11 @@ MACHINE = Row(
         ),
         series(
             "Memory of each agent's process",
-            "Which agent holds the memory, with all its children?",
+            "Which agent holds the memory, with all its children? The last mark is for coding agents, the others for"
+            " workers.",
             "bytes",
             Query("agent_instance:agent_process_memory_rss:bytes", "{{agent}} {{agent_instance}}"),
-            limits=above("processes.memory.high", "processes.memory.critical"),
+            limits=above(*MEMORY, colours=(WARN, BAD, BAD)),
             size=(8, 8),
         ),
         series(

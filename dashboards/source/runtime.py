@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .ask import RATE, part, per_minute, per_second, quantile
 from .frame import Board, Row
-from .limits import BAD, above, below
+from .limits import BAD, WARN, above, below, thresholds
 from .panels import STEADY, Query, series
 
 EACH = "agent, agent_instance, role"
@@ -14,12 +14,22 @@ RUNNING = "{{agent}} {{runtime}} {{agent_instance}}"
 QUEUE = "agent, agent_instance, name"
 QUEUED = "{{agent}} {{name}}"
 PAUSE = "agent_runtime_gc_pause_seconds"
+MEMORY = ("processes.memory.high", "processes.memory.critical", "processes.memory_coding")
+CODING = thresholds()["agents"]["coding"]
+WORKERS = f'{{type="rss", role=~"main|collector", agent!~"{CODING}"}}'
 UNTOLD = "No runtime tells"
 SLOWEST = Query("max by (agent) (agent:agent_tool_execution_duration_seconds:p99_5m)", "{{agent}} tool p99")
 
 PROCESSES = Row(
     "Which process eats what?",
     [
+        series(
+            "Processors taken by agents",
+            "Which share of the machine's processors (or of its container's) do agents keep busy, all together?",
+            "percentunit",
+            Query("instance:agent_process_cpu:ratio_rate5m", "{{instance}}"),
+            limits=above("processes.cpu"),
+        ),
         series(
             "Processors used",
             "How many processors does each agent keep busy, with its children? 1 is one processor.",
@@ -28,20 +38,18 @@ PROCESSES = Row(
         ),
         series(
             "Memory",
-            "How much memory do agents hold, with their children? A line that only rises is a leak.",
+            "How much memory do agents hold, with their children? A line that only rises is a leak. The last mark is"
+            " for coding agents, with what they compile and test; the others are for workers.",
             "bytes",
             Query("agent_instance:agent_process_memory_rss:bytes", "{{agent}} {{agent_instance}}"),
-            limits=above("processes.memory.high", "processes.memory.critical"),
+            limits=above(*MEMORY, colours=(WARN, BAD, BAD)),
         ),
         series(
             "Memory of all agents",
-            "Do all of them together fit? The exporter's own memory is the last line.",
+            "Do all of them together fit? The mark is for workers and the exporter itself, without coding agents.",
             "bytes",
+            Query(f"sum by (instance) (agent_process_memory_usage_bytes{WORKERS})", "workers at {{instance}}"),
             Query("job:agent_process_memory_rss:bytes_sum", "all agents"),
-            Query(
-                'max by (agent) (agent_process_memory_usage_bytes{type="rss", role="collector"})',
-                "{{agent}} (exporter)",
-            ),
             limits=above("processes.memory.total"),
         ),
         series(

@@ -34,6 +34,9 @@ PARTS = {
 }
 """What the first part of a recorded series' name says about its labels, beside `job`."""
 
+LEVELS = {"instance": SCRAPED}
+"""Levels that mean something else when they stand alone: machines, not processes of agents."""
+
 CONSTANTS = ("slo:objective:", "agent_budget:")
 """Recorded numbers from the thresholds: they belong to no job."""
 
@@ -63,8 +66,8 @@ def labels_of(series: str) -> tuple[str, ...]:
     if series.startswith(CONSTANTS):
         return ()
     if ":" in series:
-        parts = series.split(":", maxsplit=1)[0].split("_")
-        return ("job", *(label for part in parts for label in PARTS[part]))
+        level = series.split(":", maxsplit=1)[0]
+        return LEVELS.get(level) or ("job", *(label for part in level.split("_") for label in PARTS[part]))
     return LABELS.get(series, ())
 
 
