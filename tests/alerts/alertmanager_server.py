@@ -43,7 +43,7 @@ class Alertmanager:
     def __init__(self, program: str, folder: Path, text: str) -> None:
         (folder / "templates").symlink_to(ALERTS / "templates")
         (folder / "alertmanager.yml").write_text(text)
-        self.port = _free_port()
+        self.port = free_port()
         self.log = folder / "alertmanager.log"
         command = [
             program,
@@ -158,6 +158,7 @@ def _serving(server: socketserver.TCPServer) -> Iterator[int]:
         server.server_close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Find a port for a program that cannot be asked which one it took."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return taken.getsockname()[1]
