@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from .ask import RATE, part, per_minute, per_second, quantile
+from .ask import RATE, link, part, per_minute, per_second, quantile
 from .frame import Board, Row
 from .limits import BAD, WARN, above, below, thresholds
-from .panels import STEADY, Query, series
+from .panels import STEADY, Column, Query, rows, series
 
 EACH = "agent, agent_instance, role"
+DESCRIPTORS = f"max by ({EACH}) (agent_process_open_fds) / max by ({EACH}) (agent_process_fd_limit > 0)"
 NAMED = "{{agent}} {{role}} {{agent_instance}}"
 RUNTIME = "agent, agent_instance, runtime"
 RUNNING = "{{agent}} {{runtime}} {{agent_instance}}"
@@ -23,6 +24,24 @@ SLOWEST = Query("max by (agent) (agent:agent_tool_execution_duration_seconds:p99
 PROCESSES = Row(
     "Which process eats what?",
     [
+        rows(
+            "Processes",
+            "Which processes are there now, and what do they hold? Role main is an agent with its children, as the"
+            " exporter"
+            " sees it; self is what a program tells of itself; collector is the exporter.",
+            [
+                Column("Agent", label="agent", link=link("agent-overview", agent="Agent")),
+                Column("Role", label="role"),
+                Column("Process", label="agent_instance", link=link("agent-runtime", agent_instance="Process")),
+                Column("Processors", per_second("agent_process_cpu_time_seconds_total", EACH), decimals=2),
+                Column("Memory", f'sum by ({EACH}) (agent_process_memory_usage_bytes{{type="rss"}})', "bytes"),
+                Column("Descriptors", DESCRIPTORS, "percentunit", above("processes.descriptors"), decimals=0),
+                Column("Threads", f"sum by ({EACH}) (agent_process_threads)", decimals=0),
+                Column("Running for", f"time() - max by ({EACH}) (agent_process_start_time_seconds)", "s"),
+            ],
+            sort="Memory",
+            empty="No process is seen; docs/agents.md says which agents are",
+        ),
         series(
             "Processors taken by agents",
             "Which share of the machine's processors (or of its container's) do agents keep busy, all together?",
@@ -56,15 +75,10 @@ PROCESSES = Row(
             "File descriptors of the limit",
             "Will a process soon be unable to open files and connections?",
             "percentunit",
-            Query(f"max by ({EACH}) (agent_process_open_fds) / max by ({EACH}) (agent_process_fd_limit > 0)", NAMED),
+            Query(DESCRIPTORS, NAMED),
             limits=above("processes.descriptors"),
             high=1,
-        ),
-        series(
-            "Threads",
-            "Does a process start more and more threads?",
-            "short",
-            Query(f"sum by ({EACH}) (agent_process_threads)", NAMED),
+            size=(8, 8),
         ),
         series(
             "Restarts per hour",
@@ -72,12 +86,14 @@ PROCESSES = Row(
             "short",
             Query(f"3600 * sum by (agent, role) (rate(agent_process_restarts_total[{RATE}]))", "{{agent}} {{role}}"),
             step=STEADY,
+            size=(8, 8),
         ),
         series(
             "Disk traffic of agents",
             "Which agent reads and writes much?",
             "Bps",
             Query(per_second("agent_process_disk_io_bytes_total", "agent, direction"), "{{agent}} {{direction}}"),
+            size=(8, 8),
         ),
     ],
 )
