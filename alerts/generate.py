@@ -1,9 +1,10 @@
 """Write alerts/rules/*.yml from alerts/source/*.yaml and alerts/thresholds.yaml: `make docs`.
 
-Sources are Prometheus rules with four additions: `${group.name}` stands for a threshold, which
+Sources are Prometheus rules with five additions: `${group.name}` stands for a threshold, which
 `${group.name|filter}` writes in another form; `each` names a list of thresholds and repeats the
 rule for its entries, which are `${each}` or `${each.name}`; `board` names the dashboard that
-explains an alert, whose links are added here.
+explains an alert, whose links are added here; `worse` names alerts that say the same and more
+about the same labels (`of`).
 """
 
 from __future__ import annotations
@@ -71,7 +72,23 @@ def rules(source: list[dict[str, Any]], thresholds: dict[str, Any]) -> Iterator[
     for rule in source:
         plain = {name: part for name, part in rule.items() if name != "each"}
         for entry in find(thresholds, rule["each"]) if "each" in rule else [None]:
-            yield linked(fill(plain, {**thresholds, "each": entry}), thresholds["links"])
+            yield linked(held_back(fill(plain, {**thresholds, "each": entry})), thresholds["links"])
+
+
+def held_back(rule: dict[str, Any]) -> dict[str, Any]:
+    """Let an alert not begin while a worse one fires.
+
+    Alertmanager mutes it for as long. But the worse one is over first, as its limit is further away, and then
+    everybody would be told of an alert that is about to end: news of an outage that has been mended. An alert
+    that fired before the worse one goes on, muted, so that its end is told too.
+    """
+    if "worse" not in rule:
+        return rule
+    alerts, of = rule["worse"]["alerts"], rule["worse"]["of"]
+    own = f'ALERTS{{alertname="{rule["alert"]}", alertstate="firing"}}'
+    worse = f'ALERTS{{alertname=~"{alerts}", alertstate="firing"}}'
+    expr = f"({rule['expr'].strip()})\nunless on ({of})\n({worse} unless on ({of}) {own})\n"
+    return {**{name: part for name, part in rule.items() if name != "worse"}, "expr": expr}
 
 
 def linked(rule: dict[str, Any], links: dict[str, str]) -> dict[str, Any]:
