@@ -11,6 +11,7 @@ help:
 	@echo "make format  let ruff mend what it can"
 	@echo "make bench   measure"
 	@echo "make docs    write the generated pages again"
+	@echo "make pictures  draw the boards (docs/pictures); needs Chromium"
 	@echo "make clean   remove the environment and all caches"
 
 run: $(READY)
@@ -34,6 +35,10 @@ bench: $(READY)
 docs: $(READY)
 	@for file in docs/*.py alerts/generate.py $(wildcard dashboards/generate.py); do $(BIN)/python "$$file"; done
 
+pictures: $(READY)
+	@.ci/servers
+	@$(BIN)/python tests/dashboards/pictures.py
+
 clean:
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 
@@ -41,4 +46,4 @@ clean:
 $(READY): pyproject.toml .ci/environment $(if $(wildcard $(BIN)/python),,lost)
 	@.ci/environment "$(PYTHON)" && touch $@
 
-.PHONY: help run test check format bench docs clean lost
+.PHONY: help run test check format bench docs pictures clean lost
