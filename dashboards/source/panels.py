@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .limits import GOOD, PLAIN, Limits, number, text
-from .sdk import common, dashboard, gauge, heatmap, prometheus, stat, statetimeline, table
+from .sdk import common, dashboard, gauge, heatmap, prometheus, stat, statetimeline
 
 SOURCE = common.DataSourceRef("prometheus", "${datasource}")
 CALM, STEADY = "1m", "2m"
@@ -169,6 +169,7 @@ def density(
         y_axis=axis,
     )
     config = fields(unit, empty)
+    config.custom = heatmap.FieldConfig()
     asked = [Query(expression, "{{le}}", exemplar=True)]
     made = panel("heatmap", title, question, asked, config, options, size=size, step=CALM)
     made.targets[0].format_val = prometheus.PromQueryFormat.HEATMAP
@@ -197,7 +198,7 @@ def states(
         tooltip=common.VizTooltipOptions(mode=common.TooltipDisplayMode.SINGLE, sort=common.SortOrder.NONE),
     )
     config = fields(unit, empty, limits, dashboard.FieldColorModeId.THRESHOLDS)
-    config.mappings, config.custom = meanings(words), statetimeline.FieldConfig(span_nulls=False)
+    config.mappings, config.custom = meanings(words), statetimeline.FieldConfig()
     return panel("state-timeline", title, question, queries, config, options, limits=limits, size=size, step=CALM)
 
 
@@ -213,9 +214,8 @@ def rows(
     """Join queries into one table, a row for each set of labels that they share."""
     asked = [column for column in columns if not column.label]
     queries = [Query(column.expression, column.title) for column in asked]
-    options = table.Options(
-        cell_height=common.TableCellHeight.SM, sort_by=[common.TableSortByFieldState(sort, desc=True)], show_header=True
-    )
+    # Not table.Options: Grafana 13 has no footer there any more.
+    options = {"cellHeight": "sm", "showHeader": True, "sortBy": [{"displayName": sort, "desc": True}]}
     config = fields("short", empty, None, dashboard.FieldColorModeId.THRESHOLDS)
     config.custom = {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False}
     overrides = [look(each) for each in columns]

@@ -17,7 +17,7 @@ with warnings.catch_warnings():
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
-from grafana_foundation_sdk.models import common, gauge, heatmap, prometheus, stat, statetimeline, table
+from grafana_foundation_sdk.models import common, gauge, heatmap, prometheus, stat, statetimeline
 
 register_default_plugins()  # so that reading a board knows the panels' options
 
@@ -31,7 +31,6 @@ __all__ = [
     "read",
     "stat",
     "statetimeline",
-    "table",
     "write",
 ]
 
