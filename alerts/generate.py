@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from functools import reduce
 from pathlib import Path
+from textwrap import indent
 from typing import Any, Final
 
 import yaml
@@ -85,9 +86,10 @@ def held_back(rule: dict[str, Any]) -> dict[str, Any]:
     if "worse" not in rule:
         return rule
     alerts, of = rule["worse"]["alerts"], rule["worse"]["of"]
-    own = f'ALERTS{{alertname="{rule["alert"]}", alertstate="firing"}}'
     worse = f'ALERTS{{alertname=~"{alerts}", alertstate="firing"}}'
-    expr = f"({rule['expr'].strip()})\nunless on ({of})\n({worse} unless on ({of}) {own})\n"
+    own = f'ALERTS{{alertname="{rule["alert"]}", alertstate="firing"}}'
+    late = f"{worse}\nunless on ({of})\n{own}"
+    expr = f"(\n{indent(rule['expr'].strip(), '  ')}\n)\nunless on ({of})\n(\n{indent(late, '  ')}\n)\n"
     return {**{name: part for name, part in rule.items() if name != "worse"}, "expr": expr}
 
 
