@@ -40,7 +40,7 @@ COUNTERS = {
     "lines_of_code.count": "",
     "commit.count": "",
 }
-PRICES = {"input": 3e-6, "output": 15e-6, "cacheRead": 0.3e-6, "cacheCreation": 3.75e-6}  # USD a token
+PRICES = {"input": 0.3e-6, "output": 1.5e-6, "cacheRead": 0.03e-6, "cacheCreation": 0.375e-6}  # USD a token
 MODELS = {"demo-model": 4, "demo-model-small": 1}  # and how often each is asked
 EXPORT = 2.0  # seconds between exports
 
@@ -57,13 +57,14 @@ class Tool:
     source: str = "builtin"
 
 
+# All in all 3 % of the calls fail, and 1 % of the requests to models: a healthy agent, of which no alert has to tell.
 TOOLS = (
-    Tool("Read", 8, 0.02, 0.04, "Error:ENOENT"),
-    Tool("Bash", 6, 1.5, 0.15, "ShellError"),
-    Tool("Edit", 4, 0.05, 0.03, "TelemetrySafeError"),
+    Tool("Read", 8, 0.02, 0.02, "Error:ENOENT"),
+    Tool("Bash", 6, 1.5, 0.06, "ShellError"),
+    Tool("Edit", 4, 0.05, 0.02, "TelemetrySafeError"),
     Tool("Grep", 3, 0.1, 0.01, "ShellError"),
-    Tool("WebFetch", 1, 2.5, 0.2, "Error:ETIMEDOUT"),
-    Tool("mcp_tool", 2, 0.6, 0.1, "McpToolCallError", "mcp"),
+    Tool("WebFetch", 1, 2.5, 0.1, "Error:ETIMEDOUT"),
+    Tool("mcp_tool", 2, 0.6, 0.04, "McpToolCallError", "mcp"),
 )
 
 
@@ -131,7 +132,7 @@ def ask(agent: Agent) -> Iterator[float]:
     yield seconds
     (model,) = agent.dice.choices(list(MODELS), list(MODELS.values()))
     about: dict[str, AnyValue] = {"model": model, "duration_ms": int(seconds * 1000), "query_source": "main"}
-    if agent.dice.random() < 0.04:
+    if agent.dice.random() < 0.01:
         status = agent.dice.choice([429, 500, 529])
         agent.event("api_error", **about, status_code=status, error="demo refusal", attempt=1)
         return

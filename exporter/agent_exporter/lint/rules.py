@@ -20,7 +20,8 @@ from .findings import Report, Unusable, meant
 from .lexicon import Labels, Lexicon
 
 _DURATION: Final = re.compile(r"0|(?:\d+(?:ms|[smhdwy]))+")
-_TEMPLATE_LABEL: Final = re.compile(r"(?:\$labels|\.Labels)\.([a-zA-Z_]\w*)")
+# A label that a template takes for granted; `with` and `if` ask whether it is there.
+_TEMPLATE_LABEL: Final = re.compile(r"(?<!with )(?<!if )(?:\$labels|\.Labels)\.([a-zA-Z_]\w*)")
 _GROUP_KEYS: Final = ("name", "rules", "interval", "limit", "labels", "query_offset", "partial_response_strategy")
 _RULE_KEYS: Final = ("record", "alert", "expr", "for", "keep_firing_for", "labels", "annotations")
 _DURATIONS: Final = ("interval", "query_offset", "for", "keep_firing_for")
