@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from .limits import thresholds
+
 RATE, RANGE = "$__rate_interval", "$__range"
 FRESH = '{type!="cache_read"}'
 """Tokens that were paid in full; what is read from a cache costs a tenth, and is often ten times as much."""
@@ -44,6 +46,28 @@ def part(of: str, whole: str) -> str:
 def buckets(histogram: str, where: str = "") -> str:
     """Return a histogram's buckets over time, for a heatmap."""
     return f"sum by (le) (increase({histogram}_bucket{where}[{RATE}]))"
+
+
+def burn(window: str, requests: int, which: str = "") -> str:
+    """Say how many times too fast an error budget is spent, where there are enough calls to judge, as for the alerts.
+
+    1 spends the budget exactly in its period.
+    """
+    errors = f"agent:slo_errors_per_request:ratio_rate{window}{which}"
+    judged = f"({errors} and agent:slo_requests:increase{window} >= {requests})"
+    return f"{judged} / on (slo) group_left () (1 - slo:objective:ratio)"
+
+
+def budget_left(which: str = "") -> str:
+    """Say how much of the period's error budget is left."""
+    slo = thresholds()["slo"]
+    return f"1 - {burn(slo['period'], slo['burn'][-1]['requests'], which)}"
+
+
+def failing() -> str:
+    """Say how often interfaces failed in a row, of those that failed at all: healthy ones would fill the panel."""
+    often = "max by (agent, interface) (agent_interface_consecutive_failures)"
+    return f"{often} and max by (agent, interface) (max_over_time(agent_interface_consecutive_failures[{RANGE}])) > 0"
 
 
 def edge(value: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .ask import FRESH, RATE, link, part, per_minute, quantile, total
+from .ask import FRESH, RATE, budget_left, link, part, per_minute, quantile, total
 from .frame import Board, Row
 from .limits import BAD, GOOD, NOTICE, WARN, above, below, number, thresholds
 from .panels import STEADY, Column, Query, dial, number_now, rows, series
@@ -14,6 +14,11 @@ FAILED = 'agent_tool_executions_total{status="error"}'
 PROMPT = 'agent_tokens_total{type=~"input|cache_read|cache_write"}'
 SEVERITIES = (("critical", "critical", BAD), ("warning", "warning", WARN), ("info", "info", NOTICE))
 NO_RULES = "No rules loaded"
+
+
+def named(objective: str) -> str:
+    """Return the matcher of an objective."""
+    return f'{{slo="{objective}"}}'
 
 
 def firing(severity: str) -> Query:
@@ -67,21 +72,15 @@ NOW = Row(
         number_now(
             "Error budget left",
             "How much of this week's budget for failures and slow answers is left, where it is least? At 0 % the"
-            " promise"
-            " is broken; the SLO board says by whom.",
+            " promise is broken; the SLO board says by whom.",
             "percentunit",
             *(
-                Query(
-                    "min(1 - agent:slo_errors_per_request:ratio_rate7d"
-                    f'{{slo="{each["slo"]}"}} / on (slo) group_left () (1 -'
-                    f' slo:objective:ratio{{slo="{each["slo"]}"}}))',
-                    each["slo"],
-                )
+                Query(f"min({budget_left(named(each['slo']))})", each["slo"])
                 for each in thresholds()["slo"]["objectives"]
             ),
             limits=below(0, colours=(BAD,)),
             decimals=0,
-            empty="No calls yet",
+            empty="Too few calls",
             size=(8, 4),
         ),
         rows(
@@ -112,7 +111,7 @@ NOW = Row(
 )
 
 AGENTS = Row(
-    "Which agent first?",
+    "How does each agent do?",
     [
         rows(
             "Agents",
@@ -178,8 +177,8 @@ WORK = Row(
         ),
         series(
             "Time until an answer begins, p95",
-            "How long do users wait before anything comes? To the first token where the agent tells it, else the"
-            " whole turn.",
+            "How long do users wait before anything comes? To the first token where the agent tells it, else the whole"
+            " turn.",
             "s",
             Query("max by (agent) (agent:agent_response_seconds:p95_5m)"),
             limits=above("response.slow", colours=(WARN,)),
@@ -204,7 +203,6 @@ MONEY = Row(
             Query("sum(increase(agent_cost_usd_total[$__range]))", "cost"),
             decimals=2,
             empty="No cost",
-            trend=False,
         ),
         number_now(
             "Prompt cache",
@@ -223,9 +221,8 @@ MONEY = Row(
         ),
         number_now(
             "Tokens without a price",
-            "Which share of the tokens is missing from the cost, because the price of the model is unknown? Prices"
-            " of your"
-            " own go into the configuration.",
+            "Which share of the tokens is missing from the cost, because the price of the model is unknown? Prices of"
+            " your own go into the configuration.",
             "percentunit",
             Query(
                 part(
@@ -274,12 +271,13 @@ MACHINE = Row(
             "Do the machine's processors have room? Near 100 % everything waits.",
             "percentunit",
             Query(
-                f"max(1 - sum by (instance) (rate({BUSY}[{RATE}]))"
-                f" / sum by (instance) (rate(system_cpu_time_seconds_total[{RATE}])))",
+                f"max(1 - sum by (instance) (rate({BUSY}[{RATE}])) / sum by (instance)"
+                f" (rate(system_cpu_time_seconds_total[{RATE}])))",
                 "busy",
             ),
             limits=above("processes.cpu", colours=(WARN,)),
             decimals=0,
+            trend=True,
             size=(4, 8),
         ),
         number_now(
@@ -289,6 +287,7 @@ MACHINE = Row(
             Query("max(1 - system_linux_memory_available_bytes / system_memory_limit_bytes)", "used"),
             limits=above("host.memory", colours=(BAD,)),
             decimals=0,
+            trend=True,
             size=(4, 8),
         ),
         series(

@@ -27,8 +27,7 @@ PROCESSES = Row(
         rows(
             "Processes",
             "Which processes are there now, and what do they hold? Role main is an agent with its children, as the"
-            " exporter"
-            " sees it; self is what a program tells of itself; collector is the exporter.",
+            " exporter sees it; self is what a program tells of itself; collector is the exporter.",
             [
                 Column("Agent", label="agent", link=link("agent-overview", agent="Agent")),
                 Column("Role", label="role"),
@@ -312,8 +311,8 @@ HOST = Row(
                 "{{instance}} {{network_io_direction}}",
             ),
             Query(
-                f"sum by (instance) (rate(system_network_errors_total[{RATE}]))"
-                f" + sum by (instance) (rate(system_network_packet_dropped_total[{RATE}]))",
+                f"sum by (instance) (rate(system_network_errors_total[{RATE}])) + sum by (instance)"
+                f" (rate(system_network_packet_dropped_total[{RATE}]))",
                 "{{instance}} lost packets",
             ),
             right=("/.* lost packets/", "pps"),

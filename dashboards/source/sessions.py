@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .ask import RANGE, RATE, buckets, link, part, per_minute, quantile, total
+from .ask import RANGE, RATE, buckets, failing, link, part, per_minute, quantile, total
 from .frame import Board, Row
 from .limits import above
 from .panels import STEADY, Column, Query, density, rows, series
@@ -112,14 +112,14 @@ LOOPS = Row(
             "Failures in a row",
             "Does an agent try the same thing again although it fails? 0 is healthy.",
             "short",
-            Query("max by (agent, interface) (agent_interface_consecutive_failures)", "{{agent}} {{interface}}"),
+            Query(failing(), "{{agent}} {{interface}}"),
             limits=above("interfaces.consecutive_failures"),
+            empty="Nothing failed",
         ),
         series(
             "Open sessions that call no tool",
             "How many open conversations wait, for their user or for something that hangs? Counted as sessions of"
-            " agents"
-            " that called nothing in this step.",
+            " agents that called nothing in this step.",
             "short",
             Query(
                 f"sum by (agent) (agent_sessions_active) unless on (agent) sum by (agent) (rate({CALLS}[{RATE}])) > 0"

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from .ask import RATE, link, per_minute, quantile, total
+from .ask import RATE, budget_left, burn, link, per_minute, quantile, total
 from .frame import Board, Row
 from .limits import BAD, GOOD, WARN, above, below, thresholds
 from .panels import STEADY, Column, Query, rows, series
 
 BURN = thresholds()["slo"]["burn"]
+LEFT = f"min by (agent, slo) ({budget_left()})"
 PERIOD = thresholds()["slo"]["period"]
-ALLOWED = "on (slo) group_left () (1 - slo:objective:ratio)"
 BUDGET = "agent, slo"
 
 
-def burn(window: str) -> str:
-    """Say how many times too fast the budget is spent, over a window; 1 spends it exactly in the period."""
-    return f"max by ({BUDGET}) (agent:slo_errors_per_request:ratio_rate{window} / {ALLOWED})"
-
-
-def left() -> str:
-    """Say how much of the period's budget is left."""
-    return f"min by ({BUDGET}) (1 - agent:slo_errors_per_request:ratio_rate{PERIOD} / {ALLOWED})"
+def spending(each: dict[str, object]) -> str:
+    """Say how fast each agent spends each budget, over the long window of a pair."""
+    return f"max by ({BUDGET}) ({burn(each['long'], each['requests'])})"
 
 
 PROMISES = Row(
@@ -29,8 +24,8 @@ PROMISES = Row(
         rows(
             "Objectives",
             "Which agent keeps its promises this week? A burn rate of 1 spends the budget exactly by the end of the"
-            " week,"
-            " 10 in a tenth of it. Colours mark where the alerts begin.",
+            " week, 10 in a tenth of it. Colours mark where the alerts begin; where there are too few calls to judge,"
+            " nothing is said.",
             [
                 Column("Agent", label="agent", link=link("agent-tools", agent="Agent")),
                 Column("Objective", label="slo"),
@@ -46,11 +41,11 @@ PROMISES = Row(
                     "percentunit",
                     decimals=2,
                 ),
-                Column("Budget left", left(), "percentunit", below(0, colours=(BAD,)), decimals=0),
+                Column("Budget left", LEFT, "percentunit", below(0, colours=(BAD,)), decimals=0),
                 *(
                     Column(
                         f"Burn {each['long']}",
-                        burn(each["long"]),
+                        spending(each),
                         limits=above(
                             f"slo.burn.{index}.factor", colours=(BAD if each["severity"] == "critical" else WARN,)
                         ),
@@ -73,29 +68,29 @@ SPENDING = Row(
             "Burn rate, 1 hour",
             "Does something break just now? At the mark the budget of a week is gone in half a day.",
             "short",
-            Query(burn("1h"), "{{agent}} {{slo}}"),
+            Query(spending(BURN[0]), "{{agent}} {{slo}}"),
             limits=above("slo.burn.0.factor", colours=(BAD,)),
         ),
         series(
             "Burn rate, 6 hours",
             "Does it go on for hours?",
             "short",
-            Query(burn("6h"), "{{agent}} {{slo}}"),
+            Query(spending(BURN[1]), "{{agent}} {{slo}}"),
             limits=above("slo.burn.1.factor", colours=(BAD,)),
         ),
         series(
             "Burn rate, 3 days",
             "Is it slowly too much? The thin line above is one day.",
             "short",
-            Query(burn("3d"), "{{agent}} {{slo}}"),
-            Query(burn("1d"), "{{agent}} {{slo}} (1 day)"),
+            Query(spending(BURN[3]), "{{agent}} {{slo}}"),
+            Query(spending(BURN[2]), "{{agent}} {{slo}} (1 day)"),
             limits=above("slo.burn.3.factor"),
         ),
         series(
             "Error budget left",
             "How much of the week's budget is left? Below 0 % the promise is broken.",
             "percentunit",
-            Query(left(), "{{agent}} {{slo}}"),
+            Query(LEFT, "{{agent}} {{slo}}"),
             limits=below(0, colours=(BAD,)),
             low=None,
             high=1,
@@ -111,8 +106,8 @@ REGRESSIONS = Row(
             "Do calls take longer than last week? 1 is as usual. Look for an alert or a restart where it begins.",
             "short",
             Query(
-                "agent:agent_tool_execution_duration_seconds:mean5m"
-                " / (agent:agent_tool_execution_duration_seconds:mean5m:baseline7d > 0)",
+                "agent:agent_tool_execution_duration_seconds:mean5m /"
+                " (agent:agent_tool_execution_duration_seconds:mean5m:baseline7d > 0)",
             ),
             limits=above("regressions.duration"),
             empty="Not enough history yet",
@@ -132,8 +127,8 @@ REGRESSIONS = Row(
             "Do more calls fail than last week? 0 is as usual, 5 % are five more of a hundred.",
             "percentunit",
             Query(
-                "agent:agent_tool_failures_per_executions:ratio_rate5m"
-                " - agent:agent_tool_failures_per_executions:ratio_rate5m:baseline7d"
+                "agent:agent_tool_failures_per_executions:ratio_rate5m -"
+                " agent:agent_tool_failures_per_executions:ratio_rate5m:baseline7d"
             ),
             limits=above("regressions.failures"),
             low=None,
@@ -180,10 +175,11 @@ TRUST = Row(
         ),
         series(
             "Received per minute",
-            "How much do the agents send?",
+            "How much do the agents send, and in how many requests (on the right)?",
             "short",
             Query(per_minute("agent_exporter_received_items_total", "signal"), "{{signal}}"),
             Query(per_minute("agent_exporter_requests_total", "signal, protocol"), "{{signal}} requests, {{protocol}}"),
+            right=("/.* requests, .*/", "opm"),
             size=(8, 8),
         ),
         series(

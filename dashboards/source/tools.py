@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .ask import RANGE, RATE, buckets, edge, link, part, per_minute, quantile, total
+from .ask import RANGE, RATE, buckets, edge, failing, link, part, per_minute, quantile, total
 from .frame import Board, Row
 from .limits import GOOD, WARN, above, number
 from .panels import STEADY, Column, Query, density, rows, series, states
@@ -99,8 +99,7 @@ DURATIONS = Row(
         density(
             "How long calls take",
             "Is everything slower, or only a tail? A cell is the number of calls that took that long; dots link to"
-            " traces"
-            " where the agent sends them.",
+            " traces where the agent sends them.",
             "s",
             buckets(DURATION, RAN),
         ),
@@ -140,12 +139,12 @@ INTERFACES = Row(
     [
         states(
             "Failures in a row",
-            "Which interface (model, tool server, user) fails again and again? The number is how often in a row; 0"
-            " is healthy.",
+            "Which interface (model, tool server, user) fails again and again? The number is how often in a row; 0 is"
+            " healthy, and what never failed is left out.",
             "short",
-            Query("max by (agent, interface) (agent_interface_consecutive_failures)", "{{agent}} {{interface}}"),
+            Query(failing(), "{{agent}} {{interface}}"),
             limits=above(1, "interfaces.consecutive_failures"),
-            empty="No interface has failed or worked yet",
+            empty="Nothing failed",
         ),
         states(
             "On the fallback",
