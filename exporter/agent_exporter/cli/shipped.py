@@ -15,15 +15,14 @@ IN_CLONE: Final = PACKAGE.parents[1]
 
 PATTERNS: Final = (
     "docker-compose.yml",
-    "alerts/*.yml",
-    "alerts/*.yaml",
-    "alerts/generate.py",
     *(
-        f"alerts/{folder}/*"
-        for folder in ("discovery", "discovery/targets", "receivers", "rules", "source", "templates")
+        f"alerts/{name}"
+        for name in ("README.md", "alertmanager.yml", "prometheus.yml", "thresholds.yaml", "generate.py")
     ),
-    "dashboards/*.json",
+    *(f"alerts/{folder}/**/*" for folder in ("discovery", "receivers", "rules", "source", "templates")),
+    "dashboards/agent-*.json",
     "dashboards/provisioning/*/*.yaml",
+    "docs/alerts.md",
     "docs/runbooks/*.md",
 )
 RULES: Final = "alerts/rules/*.yml"
