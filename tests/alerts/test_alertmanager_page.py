@@ -57,6 +57,23 @@ def test_cooldowns_are_told():
     assert told == seconds
 
 
+def test_severities_are_told():
+    """The table of severities has the receivers and the patience of the routes."""
+    told = {
+        row[0]: (re.search(r"`(\w+)`", row[2])[1], row[3].replace(" min", "m").replace(" ", ""))
+        for row in table("Who hears of what")
+    }
+    default = CONFIG["route"]["group_wait"]
+    there = {
+        matcher.split('"')[1]: (route["receiver"], route.get("group_wait", default))
+        for route in CONFIG["route"]["routes"]
+        for matcher in route["matchers"]
+        if matcher.startswith("severity")
+    }
+
+    assert {severity: row for severity, row in told.items() if severity != "none"} == there
+
+
 def test_receivers_and_secrets_are_told():
     """Every file of receivers is on the page with the secrets that it reads."""
     told = {
