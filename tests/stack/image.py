@@ -7,14 +7,18 @@ base image's python and pip are those that run the tests; all else is as it is w
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PLACES = re.compile(r"(?<![\w.])/(opt|wheels|src)\b")  # where the image's own paths begin
+UNREACHABLE = re.compile(r"Temporary failure in name resolution|NewConnectionError|Network is unreachable")
 PYTHON = {"python": [sys.executable], "pip": [sys.executable, "-m", "pip", "--disable-pip-version-check"]}
 
 
@@ -64,6 +68,8 @@ class Image:
         made = subprocess.run(
             [*PYTHON[program], *expanded], cwd=self.here, check=False, timeout=110, capture_output=True, text=True
         )
+        if made.returncode and UNREACHABLE.search(made.stderr) and not os.environ.get("CI"):
+            pytest.skip("no package index can be reached, and the image is built from one")
         assert made.returncode == 0, (rest, made.stderr)
 
     def matching(self, text: str) -> list[str]:

@@ -95,6 +95,14 @@ def test_what_is_mounted_is_there_and_checked():
     assert [test for test in CHECKED.values() if not (ROOT / "tests" / test).exists()] == []
 
 
+def test_no_secret_gets_into_the_image():
+    """What git ignores beside the configuration is no part of what the image is built from."""
+    ignored = {line.lstrip("/") for line in (ROOT / ".gitignore").read_text().splitlines() if "/alerts/" in line}
+
+    assert {line.rstrip("/") for line in ignored} <= set((ROOT / ".dockerignore").read_text().splitlines())
+    assert len(ignored) == 2
+
+
 def test_data_outlives_the_containers():
     """What Prometheus, Alertmanager and Grafana write is on volumes."""
     kept = {
