@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 import subprocess
@@ -260,6 +262,76 @@ def test_health_checks_of_the_servers(name, servers, program):
         return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
 
     assert [run(servers[name]), run(free_port())] == [True, False]
+
+
+def outside(service, text, volumes):
+    """Put what is mounted in place of the paths inside the container; volumes are folders of this test."""
+    mounts = {
+        mount["target"]: mount["source"] if mount["type"] == "bind" else str(volumes / mount["source"])
+        for mount in service["volumes"]
+    }
+    return next(
+        (text.replace(target, mounts[target], 1) for target in sorted(mounts, key=len, reverse=True) if target in text),
+        text,
+    )
+
+
+@pytest.fixture
+def composed(program, tmp_path):
+    """Start a server with the command of its service, at a free port; gives the port."""
+    with contextlib.ExitStack() as stack:
+
+        def start(name):
+            service, port = project()["services"][name], free_port()
+            flags = [outside(service, flag, tmp_path) for flag in service["command"]]
+            command = [program(name), *flags, f"--web.listen-address=127.0.0.1:{port}"]
+            log = stack.enter_context((tmp_path / f"{name}.log").open("wb"))
+            process = stack.enter_context(subprocess.Popen(command, stdout=log, stderr=log))
+            stack.callback(process.terminate)
+            until(lambda: _answers(port) or process.poll() is not None)
+            assert process.poll() is None, (tmp_path / f"{name}.log").read_text()
+            return port
+
+        yield start
+
+
+def _answers(port):
+    with contextlib.suppress(OSError):
+        return request(port, "GET", "/-/ready").status == 200
+
+
+def _ask(port, path):
+    return json.loads(request(port, "GET", path).body)
+
+
+def test_prometheus_runs_as_composed(composed):
+    """With the flags and files of the service Prometheus loads every rule, knows every target and keeps exemplars."""
+    port = composed("prometheus")
+
+    groups = _ask(port, "/api/v1/rules")["data"]["groups"]
+    targets = until(lambda: _ask(port, "/api/v1/targets")["data"]["activeTargets"])
+    flags = _ask(port, "/api/v1/status/flags")["data"]
+    rules = [rule["name"] for group in groups for rule in group["rules"]]
+    written = [path.read_text() for path in (ROOT / "alerts" / "rules").glob("*.yml")]
+    assert len(rules) == sum(len(re.findall(r"^  - (?:alert|record):", text, re.MULTILINE)) for text in written)
+    assert {target["labels"]["job"]: target["scrapeUrl"] for target in targets} == {
+        "agent-exporter": "http://exporter:9464/metrics",
+        "prometheus": "http://localhost:9090/metrics",
+        "alertmanager": "http://alertmanager:9093/metrics",
+        "grafana": "http://grafana:3000/metrics",
+    }
+    assert flags["enable-feature"] == "exemplar-storage"
+
+
+def test_alertmanager_runs_as_composed(composed):
+    """With the flags and files of the service Alertmanager serves the shipped routes, without a secret."""
+    port = composed("alertmanager")
+
+    served = yaml.safe_load(_ask(port, "/api/v2/status")["config"]["original"])
+    shipped = yaml.safe_load(SHIPPED)
+    assert [receiver["name"] for receiver in served["receivers"]] == [each["name"] for each in shipped["receivers"]]
+    assert len(served["route"]["routes"]) == len(shipped["route"]["routes"])
+    assert len(served["inhibit_rules"]) == len(shipped["inhibit_rules"])
 
 
 def test_flags_are_known_to_the_programs(program):
