@@ -1,0 +1,160 @@
+"""The sources of the rules: where their numbers come from, and what every alert says of itself."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections import Counter
+
+import promql_parser as promql
+import pytest
+import yaml
+
+from alerts.cases import ALERTS, seconds
+from alerts.queries import nodes
+from alerts.test_rules import generator
+
+SOURCES = sorted((ALERTS / "source").glob("*.yaml"))
+GROUPS = [group for path in SOURCES for group in yaml.safe_load(path.read_text())["groups"]]
+WRITTEN = [rule for group in GROUPS for rule in group["rules"]]
+MADE = [
+    group for path in sorted((ALERTS / "rules").glob("*.yml")) for group in yaml.safe_load(path.read_text())["groups"]
+]
+FIRING = [rule for group in MADE for rule in group["rules"] if "alert" in rule]
+BOARDS = {"agent-overview", "agent-tools", "agent-models", "agent-sessions", "agent-runtime", "agent-slo"}
+MARK = 424242.0  # stands for a threshold
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+each_alert = pytest.mark.parametrize(
+    "rule", FIRING, ids=lambda rule: "-".join([rule["alert"], *rule["labels"].values()])
+)
+
+
+def marked(query):
+    """Put a mark for every threshold, and a window for every threshold that is one."""
+    return re.sub(r"\$\{[^}]*\}", f"{MARK:.0f}", re.sub(r"\[\$\{[^}]*\}", "[5m", query))
+
+
+def components():
+    """Read the closed list of components in the README."""
+    text = (ALERTS / "README.md").read_text()
+    return re.findall(r"`(\w+)`", text.split("<!-- components -->")[1].split("<!-- /components -->")[0])
+
+
+def leaves(node, path=()):
+    """Give the path of every threshold; a list is one."""
+    if not isinstance(node, dict):
+        yield ".".join(path)
+        return
+    for name, part in node.items():
+        yield from leaves(part, (*path, name))
+
+
+def test_rules_are_what_the_generator_writes():
+    """Writing the rules again changes no byte, and no other file of rules is there."""
+    made = generator().pages()
+
+    assert {path: path.read_text() for path in sorted((ALERTS / "rules").glob("*"))} == made
+
+
+def test_promtool_finds_nothing(program):
+    """Promtool's own lint is clean."""
+    files = [str(path) for path in sorted((ALERTS / "rules").glob("*.yml"))]
+    done = subprocess.run(
+        [program("promtool"), "check", "rules", "--lint=all", "--lint-fatal", *files],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def bare(rule):
+    """Find numbers in a query of the sources: all but 0, 1, thresholds and the quantile that the name tells."""
+    numbers = {node.val for node, _ in nodes(marked(rule["expr"]), promql.NumberLiteral)}
+    return numbers - {0.0, 1.0, MARK} - {QUANTILES[word] for word in re.findall(r"p\d\d", rule.get("record", "p95"))}
+
+
+def test_numbers_come_from_the_thresholds():
+    """No query in the sources has a number of its own; windows are durations and stay in plain sight."""
+    assert {rule.get("alert") or rule["record"]: found for rule in WRITTEN if (found := bare(rule))} == {}
+
+
+def test_texts_have_no_numbers_but_windows():
+    """A text names thresholds by reference; other numbers in it are windows."""
+    texts = {rule["alert"]: " ".join(rule["annotations"].values()) for rule in WRITTEN if "alert" in rule}
+    plain = {name: re.sub(r"\$\{[^}]*\}|\{\{.*?\}\}|\d+ (minutes|hours)", "", text) for name, text in texts.items()}
+
+    assert {name: text for name, text in plain.items() if re.search(r"\d", text)} == {}
+
+
+def test_every_threshold_is_used():
+    """A number that nobody reads is a number that misleads."""
+    thresholds = yaml.safe_load((ALERTS / "thresholds.yaml").read_text())
+    rules = " ".join(path.read_text() for path in SOURCES)
+    boards = " ".join(path.read_text() for path in sorted((ALERTS.parent / "dashboards" / "source").glob("*.py")))
+    unused = [path for path in leaves(thresholds) if path not in rules and not path.startswith("links.")]
+
+    assert [path for path in unused if path not in boards and f'["{path.rpartition(".")[2]}"]' not in boards] == []
+
+
+@each_alert
+def test_an_alert_says_what_it_must(rule):
+    """Labels are a closed set without values; texts are there, the summary without labels; links have one pattern."""
+    name, labels, texts = rule["alert"], rule["labels"], rule["annotations"]
+    links = yaml.safe_load((ALERTS / "thresholds.yaml").read_text())["links"]
+
+    assert re.fullmatch(r"Watchdog|Agent([A-Z]+[a-z]*)+", name)
+    assert set(labels) - {"window"} == {"severity", "component"}
+    assert labels["severity"] in ("critical", "warning", "info", "none")
+    assert labels["component"] in components()
+    assert "{{" not in "".join(labels.values())
+    assert set(texts) == {"summary", "description", "runbook_url", "dashboard_url"}
+    assert re.fullmatch(r"[A-Z][^{}.]*\.", texts["summary"])
+    assert texts["description"].endswith((".", "says how."))
+    assert texts["runbook_url"] == f"{links['runbooks']}/{name}.md"
+    assert texts["dashboard_url"].removeprefix(f"{links['dashboards']}/").partition("?")[0] in BOARDS
+
+
+@each_alert
+def test_values_are_written_for_people(rule):
+    """A value in a text has a unit: no bare number of a query."""
+    written = re.findall(r"\{\{ ([^}]*\$value[^}]*) \}\}", rule["annotations"]["description"])
+
+    assert [text for text in written if not re.search(r"humanize|printf", text)] == []
+
+
+@each_alert
+def test_alerts_hold_on_no_longer_than_needed(rule):
+    """An alert that flaps is kept firing, for a quarter of an hour at most."""
+    assert seconds(rule.get("keep_firing_for", "0s")) <= 900
+
+
+def test_every_component_is_used():
+    """The README's list is what there is, in order."""
+    assert components() == sorted({rule["labels"]["component"] for rule in FIRING})
+
+
+def test_groups_are_evaluated_often_enough():
+    """Prometheus forgets a sample after five minutes, so no group waits longer; names are unique."""
+    intervals = {group["name"]: seconds(group["interval"]) for group in MADE}
+
+    assert max(intervals.values()) <= 300
+    assert Counter(group["name"] for group in MADE).most_common(1)[0][1] == 1
+
+
+def test_alerts_come_before_recorded_series_in_no_group():
+    """Within a group rules run in order: what is recorded there is there for the alerts after it."""
+    kinds = {group["name"]: ["alert" in rule for rule in group["rules"]] for group in MADE}
+
+    assert {name: found for name, found in kinds.items() if found != sorted(found)} == {}
+
+
+def test_filters():
+    """A threshold is written as queries and people read it."""
+    fill = generator().fill
+
+    assert fill("${a|le} ${b|le} ${b|percent} ${c|bytes} ${a} ${d}", {"a": 1, "b": 0.5, "c": 3 << 20, "d": "x"}) == (
+        "1|1.0 0.5 50 % 3 MiB 1 x"
+    )
