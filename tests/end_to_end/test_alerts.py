@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -68,6 +69,7 @@ DOWN: Group = ("AgentExporterDown", "")
 AGENTS = {"failing", "worsening", "slow", "dying", "hog", "claude-code"}
 # Of the machine that the tests run on, which may be full or busy, with whatever else runs there.
 OF_THE_MACHINE = "host"
+BAD = re.compile(r"level=(?:warn|error)")
 
 
 # -- who is in it --------------------------------------------------------------
@@ -145,6 +147,7 @@ class Story:
         self.inbox = inbox
         self.suppressed: set[Group] = set()
         self.pending: set[Group] = set()
+        self.complaints: list[str] = []  # of Prometheus and Alertmanager
         self.crashed = self.mended = float("inf")
         self._alertmanager = alertmanager
 
@@ -206,6 +209,8 @@ def story(program: Any, tmp_path_factory: Any) -> Iterator[Story]:
         told.pending |= pending.keys()
         _mend(told, agents, memory)
         _crash(told, exporter, lambda *doors: stack.enter_context(Collector(folder, *doors)))
+        told.complaints += prometheus.stop()
+        told.complaints += [line for line in alertmanager.log.read_text().splitlines() if BAD.search(line)]
         yield told
 
 
@@ -317,6 +322,11 @@ def test_the_heart_beats(story: Story) -> None:
     assert {each.status for each in beats} == {"firing"}
     assert len(gaps) > 10
     assert sorted(gaps)[len(gaps) // 2] < 2 * seconds("1m")
+
+
+def test_no_server_complains(story: Story) -> None:
+    """Every rule could be evaluated on what real agents tell, and every notification was sent at once."""
+    assert story.complaints == []
 
 
 def _is_ours(told: Told) -> bool:
