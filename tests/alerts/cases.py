@@ -30,7 +30,7 @@ import yaml
 
 HERE = Path(__file__).parent
 ALERTS = HERE.parents[1] / "alerts"
-KINDS = ("quiet", "below", "fires", "resolves", "guard")
+KINDS = ("quiet", "below", "incident", "guard")
 SILENT = ("quiet", "below", "guard")
 BOUNDS = (0.001, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 60, 120, 300, 600)
 WORD = re.compile(r"(?P<sign>[+=]?)(?P<value>[^x:]+)(?::(?P<to>[^x]+))?(?:x(?P<times>\d+))?")
@@ -120,10 +120,12 @@ def load() -> dict[str, dict]:
 def cases(alert: str, test: dict) -> Iterator[Case]:
     """Give the cases of an alert."""
     step = seconds(test.get("step", "30s"))
-    for kind in ("fires", "resolves"):
-        says = test[kind].get("says", test["says"])
-        moments = [(seconds(test[kind]["silent"]), None), (seconds(test[kind]["firing"]), says)]
-        yield Case(alert, kind, kind, test["incident"], moments, step)
+    moments = [
+        (seconds(test[event][word]), test[event].get("says", test["says"]) if word == "firing" else None)
+        for event in ("fires", "resolves")
+        for word in ("silent", "firing")
+    ]
+    yield Case(alert, "incident", "incident", test["incident"], moments, step)
     for kind in SILENT:
         named = test[kind] if kind == "guard" else {kind: test[kind]}
         for name, series in named.items():
@@ -182,17 +184,18 @@ def shipped() -> list[dict]:
 
 
 def needed(groups: list[dict], alert: str, given: set[str]) -> list[dict]:
-    """Leave an alert and the recording rules that it builds on, down to series that are given."""
-    found = {rule["record"]: rule for group in groups for rule in group["rules"] if "record" in rule}
-    wanted, names = {alert}, {alert}
-    while names:
-        rules = [rule for group in groups for rule in group["rules"] if {rule.get("alert"), rule.get("record")} & names]
-        names = {name for rule in rules for name in NAME.findall(rule["expr"])} & found.keys() - given - wanted
-        wanted |= names
-    kept = (
-        (group, [rule for rule in group["rules"] if {rule.get("alert"), rule.get("record")} & wanted])
-        for group in groups
-    )
+    """Leave an alert, of the window it is named with, and what it builds on, down to series that are given."""
+    alert, _, window = alert.partition("/")
+    everything = [rule for group in groups for rule in group["rules"]]
+    recorded = {rule["record"] for rule in everything if "record" in rule} - given
+    wanted = [
+        rule for rule in everything if rule.get("alert") == alert and rule["labels"].get("window", window) == window
+    ]
+    for rule in wanted:  # grows on the way
+        names = recorded.intersection(NAME.findall(rule["expr"]))
+        wanted += [each for each in everything if each.get("record") in names]
+        recorded -= names
+    kept = ((group, [rule for rule in group["rules"] if rule in wanted]) for group in groups)
     return [{**group, "rules": rules} for group, rules in kept if rules]
 
 

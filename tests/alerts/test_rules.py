@@ -39,7 +39,6 @@ def overridden(test):
 
 def pages(folder, alert, test):
     """Write promtool's files for an alert: one for each set of series that its cases give."""
-    name = alert.partition("/")[0]
     groups = overridden(test) if "thresholds" in test else GROUPS
     tests = {}
     for case in cases(alert, test):
@@ -47,7 +46,7 @@ def pages(folder, alert, test):
         tests.setdefault(given, []).append(case)
     for given, mine in tests.items():
         rules = folder / f"{alert.replace('/', '-')}-{len(list(folder.iterdir()))}.yml"
-        left = needed(groups, name, given)
+        left = needed(groups, alert, given)
         rules.write_text(yaml.dump({"groups": left}, Dumper=yaml.CSafeDumper))
         made = page(left, rules, mine[0], [group(case, test, THRESHOLDS["links"]) for case in mine])
         path = rules.with_suffix(".test.yml")
@@ -96,7 +95,7 @@ def test_silence_is_tested_more_often_than_firing():
     moments = Counter(
         bool(says) for alert, test in TESTS.items() for case in cases(alert, test) for _, says in case.moments
     )
-    found = Counter(case.kind in ("fires", "resolves") for alert, test in TESTS.items() for case in cases(alert, test))
+    found = Counter(case.kind == "incident" for alert, test in TESTS.items() for case in cases(alert, test))
 
     assert moments[False] > 5 * moments[True]
     assert found[False] > found[True]
