@@ -29,13 +29,8 @@ def total(counter: str, by: str = "agent") -> str:
 
 def quantile(share: float, histogram: str, by: str = "agent", where: str = "", window: str = RATE) -> str:
     """Say what a share of the calls stays below; nothing where there were none."""
-    return f"histogram_quantile({share}, sum by ({by}, le) (rate({histogram}_bucket{where}[{window}]))) >= 0"
-
-
-def mean(histogram: str, by: str = "agent", where: str = "", window: str = RATE) -> str:
-    """Say how large they are on average."""
-    whole, count = (f"sum by ({by}) (rate({histogram}_{part}{where}[{window}]))" for part in ("sum", "count"))
-    return part(whole, count)
+    counted = "rate" if window == RATE else "increase"
+    return f"histogram_quantile({share}, sum by ({by}, le) ({counted}({histogram}_bucket{where}[{window}]))) >= 0"
 
 
 def part(of: str, whole: str) -> str:

@@ -34,7 +34,7 @@ class Choice:
 CHOICES = {
     "job": Choice("Job", "agent_exporter_build_info", ".+", "Name of the scrape job in prometheus.yml."),
     "instance": Choice(
-        "Exporter",
+        "Instance",
         'agent_exporter_build_info{job=~"$job"}',
         ".+",
         "Exporter, as Prometheus knows it. Objectives, baselines and other recorded series are over all exporters.",
