@@ -34,7 +34,8 @@ def number(value: float) -> str:
 
 def edges(value: float) -> str:
     """Write a bucket's bound as a regular expression: Prometheus 3 says `1.0` where 2 says `1`."""
-    return f"{value:.12g}|{value:.1f}" if value == int(value) else number(value)
+    # The dot is meant: `1.0` would be 120 too.
+    return rf"{value:.12g}|{value:.0f}\\.0" if value == int(value) else number(value)
 
 
 def size(value: int) -> str:

@@ -107,6 +107,11 @@ def written(series: dict) -> Iterator[tuple[str, list]]:
         yield from histogram(name, value) if isinstance(value, dict) else [(name, expand(value))]
 
 
+def texts(values: list) -> str:
+    """Write the values of a series as promtool wants them."""
+    return " ".join(f"{value:.12g}" if isinstance(value, float) else value for value in values)
+
+
 def load() -> dict[str, dict]:
     """Read the tests of every alert, with the file of rules that it is in."""
     files = sorted((HERE / "cases").glob("*.yaml"))
@@ -162,10 +167,7 @@ def group(case: Case, test: dict, links: dict[str, str]) -> dict:
     return {
         "name": f"{case.alert}: {case.name}",
         "interval": f"{case.step:.0f}s",
-        "input_series": [
-            {"series": labelled(name), "values": " ".join(f"{v:.12g}" if isinstance(v, float) else v for v in values)}
-            for name, values in written(case.series)
-        ],
+        "input_series": [{"series": labelled(name), "values": texts(values)} for name, values in written(case.series)],
         "alert_rule_test": [
             {
                 "eval_time": f"{moment:.0f}s",

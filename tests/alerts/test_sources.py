@@ -156,5 +156,5 @@ def test_filters():
     fill = generator().fill
 
     assert fill("${a|le} ${b|le} ${b|percent} ${c|bytes} ${a} ${d}", {"a": 1, "b": 0.5, "c": 3 << 20, "d": "x"}) == (
-        "1|1.0 0.5 50 % 3 MiB 1 x"
+        r"1|1\\.0 0.5 50 % 3 MiB 1 x"
     )
