@@ -57,14 +57,15 @@ class Tool:
     source: str = "builtin"
 
 
-# All in all 3 % of the calls fail, and 1 % of the requests to models: a healthy agent, of which no alert has to tell.
+# All in all 2 % of the calls fail, and 0.5 % of the requests to models: a healthy agent, of which no alert has to tell
+# in days of running.
 TOOLS = (
-    Tool("Read", 8, 0.02, 0.02, "Error:ENOENT"),
-    Tool("Bash", 6, 1.5, 0.06, "ShellError"),
-    Tool("Edit", 4, 0.05, 0.02, "TelemetrySafeError"),
+    Tool("Read", 8, 0.02, 0.01, "Error:ENOENT"),
+    Tool("Bash", 6, 1.5, 0.03, "ShellError"),
+    Tool("Edit", 4, 0.05, 0.01, "TelemetrySafeError"),
     Tool("Grep", 3, 0.1, 0.01, "ShellError"),
-    Tool("WebFetch", 1, 2.5, 0.1, "Error:ETIMEDOUT"),
-    Tool("mcp_tool", 2, 0.6, 0.04, "McpToolCallError", "mcp"),
+    Tool("WebFetch", 1, 2.5, 0.05, "Error:ETIMEDOUT"),
+    Tool("mcp_tool", 2, 0.6, 0.02, "McpToolCallError", "mcp"),
 )
 
 
@@ -132,7 +133,7 @@ def ask(agent: Agent) -> Iterator[float]:
     yield seconds
     (model,) = agent.dice.choices(list(MODELS), list(MODELS.values()))
     about: dict[str, AnyValue] = {"model": model, "duration_ms": int(seconds * 1000), "query_source": "main"}
-    if agent.dice.random() < 0.01:
+    if agent.dice.random() < 0.005:
         status = agent.dice.choice([429, 500, 529])
         agent.event("api_error", **about, status_code=status, error="demo refusal", attempt=1)
         return
