@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from agent_exporter.catalog import CATALOG
 
-SEEN = ("assistant", "researcher", "claude-code", "codex", "gemini-cli")  # have pushed; the collector says when
+SEEN = (
+    "assistant",
+    "researcher",
+    "concierge",
+    "claude-code",
+    "codex",
+    "gemini-cli",
+    "weather-agent",
+)  # have pushed; the collector says when
 
 # What labels say that may say anything, and how much of everything each of them gets.
 WORDS: dict[str, dict[str, float]] = {

@@ -1,5 +1,6 @@
 """Every query of every board, asked of a real Prometheus over a real exporter's pages: something comes back."""
 
+import re
 import time
 
 import pytest
@@ -14,6 +15,7 @@ ALERTS = DASHBOARDS.parent / "alerts"
 RULES = sorted((ALERTS / "rules").glob("*.yml"))
 HOUR, MINUTE = 3600, 60
 MACROS = {"$__rate_interval": "2m", "$__range": "1h", "$__interval": "1m"}  # of a range of an hour
+PROMQL = re.compile(r"^```promql\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 UNSEEN = {"+Inf", "-Inf", "NaN"}
 STRATEGY = Strategy("UnderscoreEscapingWithSuffixes")
 
@@ -79,6 +81,13 @@ def test_every_alert_can_be_asked(fleet):
     expressions = {rule["alert"]: rule["expr"] for rule in rules if "alert" in rule}
     found = {name: {value for values in fleet(text) for value in values} for name, text in expressions.items()}
     assert {name: values for name, values in found.items() if values & UNSEEN} == {}
+
+
+def test_every_query_of_a_runbook_can_be_asked(fleet):
+    """What a runbook asks fits together where there are many of everything; most of it finds something."""
+    pages = sorted((DASHBOARDS.parent / "docs" / "runbooks").glob("*.md"))
+    queries = [query for page in pages for query in PROMQL.findall(page.read_text())]
+    assert len([query for query in queries if fleet(query)]) > 0.9 * len(queries)
 
 
 def test_the_fleet_tells_every_family(fleet):
