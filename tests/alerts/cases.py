@@ -86,19 +86,25 @@ def labelled(series: str) -> str:
     return f"{name}{{{inside}}}"
 
 
+def total(row: tuple) -> float | str:
+    """Add the values of a moment, unless there is nothing to add."""
+    return next((value for value in row if isinstance(value, str)), None) or sum(row)
+
+
 def histogram(series: str, table: dict) -> Iterator[tuple[str, list]]:
     """Write the series of a histogram."""
     name, _, labels = series.partition("{")
     columns = {bound: expand(text) for bound, text in table.items()}
-    zero = [0.0] * max(map(len, columns.values()))
-    under = [
-        [sum(row) for row in zip(zero, *(v for b, v in columns.items() if b <= edge), strict=True)] for edge in BOUNDS
-    ]
-    for edge, values in zip((*BOUNDS, "+Inf"), (*under, under[-1]), strict=True):
-        yield f'{name}_bucket{{le="{edge}", {labels}', values
-    yield f"{name}_count{{{labels}", under[-1]
-    sums = ([bound * value for value in values] for bound, values in columns.items())
-    yield f"{name}_sum{{{labels}", [sum(row) for row in zip(*sums, strict=True)]
+    nothing = [value if isinstance(value, str) else 0.0 for value in next(iter(columns.values()))]
+    for edge in (*BOUNDS, "+Inf"):
+        below = [values for bound, values in columns.items() if edge == "+Inf" or bound <= edge]
+        under = [total(row) for row in zip(nothing, *below, strict=True)]
+        yield f'{name}_bucket{{le="{edge}", {labels}', under
+    yield f"{name}_count{{{labels}", under
+    sums = (
+        [value if isinstance(value, str) else bound * value for value in values] for bound, values in columns.items()
+    )
+    yield f"{name}_sum{{{labels}", [total(row) for row in zip(*sums, strict=True)]
 
 
 def written(series: dict) -> Iterator[tuple[str, list]]:

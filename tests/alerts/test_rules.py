@@ -9,7 +9,21 @@ from collections import Counter
 import pytest
 import yaml
 
-from alerts.cases import ALERTS, KINDS, cases, expand, group, histogram, load, needed, page, shipped, written
+from alerts.cases import (
+    ALERTS,
+    HERE,
+    KINDS,
+    Case,
+    cases,
+    expand,
+    group,
+    histogram,
+    load,
+    needed,
+    page,
+    shipped,
+    written,
+)
 
 TESTS = load()
 GROUPS = shipped()
@@ -77,6 +91,22 @@ def test_the_watchdog_fires_when_there_is_nothing_at_all(program, tmp_path):
     path = tmp_path / "watchdog.yml"
     test = {"interval": "1m", "alert_rule_test": moments}
     path.write_text(yaml.safe_dump({"rule_files": [str(ALERTS / "rules/exporter.yml")], "tests": [test]}))
+
+    assert promtool(program, path) == ""
+
+
+def test_a_day_like_any_other_raises_nothing(program, tmp_path):
+    """All rules together keep silent while agents work and rest, an exporter restarts and a scrape is lost."""
+    series = yaml.safe_load((HERE / "day.yaml").read_text())
+    names = sorted({rule["alert"] for rule in RULES if "alert" in rule} - ALWAYS)
+    moments = [
+        {"eval_time": f"{at}m", "alertname": name, "exp_alerts": []} for at in range(0, 361, 3) for name in names
+    ]
+    case = Case("", "quiet", "day", series, [], 60)
+    test = {**group(case, {}, {}), "alert_rule_test": moments}
+    path = tmp_path / "day.yml"
+    made = page(GROUPS, ALERTS / "rules" / "*.yml", case, [test])
+    path.write_text(yaml.dump(made, Dumper=yaml.CSafeDumper))
 
     assert promtool(program, path) == ""
 
