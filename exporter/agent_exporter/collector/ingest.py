@@ -25,7 +25,7 @@ from .clients import Client, Meter, identity, scope_identity
 from .intake import TOLD, Intake
 from .policy import MAX_CLIENTS, METERS_PER_CLIENT, Policy
 from .pushers import Pushers
-from .repeats import Repeats, Taken
+from .repeats import Repeats
 from .targets import Targets
 
 log = logging.getLogger("agent_exporter")
@@ -95,26 +95,18 @@ class Ingest:
         return Answer(expected.points)
 
     def _walk(self, body: bytes, now: int, *, own: bool) -> Answer:
-        """Take the metrics of a request one by one."""
-        answer = Answer()
-        taken: list[Taken] | None = None if own else []  # as long as nothing is odd
-        origins = []
-        wire.check(body)  # all of it, before anything of it counts
-        for origin, metrics in wire.items(body):
-            found: tuple[Meter, Intakes] | Invalid | None = None
-            for raw in metrics:
-                key, raws = wire.metric(raw)
-                if raws:
-                    if found is None:
-                        found = self._meter(origin, Signal.METRICS, now, own=own)
-                        origins.append(origin)
-                    intake = self._points(found, raw, key, raws, answer, now)
-                    if intake is None:
-                        taken = None
-                    elif taken is not None:
-                        taken.append((intake, raws))
-        if taken:
-            self.repeats.see(body, taken, origins)
+        """Take the metrics of a request one by one; all of it is read before anything of it counts."""
+        answer, intakes, raws = Answer(), [], []
+        read = [(origin, _with_points(metrics)) for origin, metrics in wire.items(body)]
+        senders = [origin for origin, metrics in read if metrics]
+        for origin, metrics in read:
+            if metrics:
+                found = self._meter(origin, Signal.METRICS, now, own=own)
+                intakes += [self._points(found, *metric, answer, now) for metric in metrics]
+                raws += [points for _, _, points in metrics]
+        taken = [(intake, points) for intake, points in zip(intakes, raws, strict=True) if intake is not None]
+        if taken and len(taken) == len(raws) and not own:
+            self.repeats.see(body, taken, senders)
         return answer
 
     def _points(
@@ -317,6 +309,12 @@ class Ingest:
                 intake.unlearn()
             self.repeats.sweep()
             self.policy.normalised.unlearn()
+
+
+def _with_points(metrics: Sequence[bytes]) -> list[tuple[bytes, Key, list[bytes]]]:
+    """Read metrics; those without points are nobody's."""
+    read = [(raw, *wire.metric(raw)) for raw in metrics]
+    return [each for each in read if each[2]]
 
 
 def _tally(client: Client, intakes: Iterable[Intake]) -> None:

@@ -102,10 +102,12 @@ class Repeats:
         repeat = self._known.setdefault(key, Repeat())
         repeat.seen += 1
         if repeat.seen >= repeat.sights:
-            repeat.sights = min(2 * repeat.sights, MOST_SIGHTS) if repeat.hits < repeat.sights else SIGHTS
+            useless = repeat.template is not None and repeat.hits < repeat.sights
+            repeat.sights = min(2 * repeat.sights, MOST_SIGHTS) if useless else SIGHTS
             repeat.seen = repeat.hits = 0
             self._drop(len(body), repeat)
-            self._learn(repeat, body, at, taken, origins)
+            if not useless:
+                self._learn(repeat, body, at, taken, origins)
 
     def _learn(self, repeat: Repeat, body: bytes, at: int, taken: Sequence[Taken], origins: list[Origin]) -> None:
         if self.size + len(body) > BYTES:
