@@ -17,7 +17,7 @@ from ..store.blocks import OPERATIONS, Block, Group
 from .intake import Intake
 
 BYTES = 64_000_000  # of all senders' requests together; what is kept of one is smaller, for programs share templates
-SIGHTS = 3  # of one length in a row before a template is made, which costs as much as some dozen hits save
+SIGHTS = 3  # of one length in a row before a template is made, which costs what half a dozen hits save
 MOST_SIGHTS = 1000  # after templates that were of no use
 _KNOWN = 4096  # requests that were seen and may come again
 
