@@ -167,9 +167,7 @@ def push_grpc(server: Server, bodies: list[bytes], senders: range) -> None:
 # -- measuring ----------------------------------------------------------------
 
 
-def compare(
-    row: int, push: Callable, points: int, temporality: int, servers: dict[str, Server], **rest: bool
-) -> None:
+def compare(row: int, push: Callable, points: int, temporality: int, servers: dict[str, Server], **rest: bool) -> None:
     """Print one row: CPU a request and a point, and the ratio; every row has senders of its own."""
     many = max(1, POINTS // points // SENDERS)
     made, senders = metrics(points, temporality, **rest), range(row * SENDERS, (row + 1) * SENDERS)
@@ -186,7 +184,8 @@ def compare(
     line = f"{name:34}" + "".join(f" {costs[who] * 1e6:9.0f} {costs[who] * 1e9 / points:7.0f}" for who in servers)
     if "rotel" in servers:
         reached = statistics.median(a / b for a, b in zip(spent["ours"][WARM:], spent["rotel"][WARM:], strict=True))
-        line += f" {reached:7.2f}  {verdict(reached, MOST.get(points) if push is push_http and not rest else None, most=True)}"
+        target = MOST.get(points) if push is push_http and not rest else None
+        line += f" {reached:7.2f}  {verdict(reached, target, most=True)}"
     print(line, flush=True)
 
 
