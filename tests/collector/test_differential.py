@@ -85,15 +85,28 @@ SLOW: dict[Form, Any] = {
 _LOOKS = 4  # somebody looks after so many requests
 
 
-def _run(bodies: Sequence[bytes], monkeypatch: pytest.MonkeyPatch, *, slow: bool) -> tuple[list[Answer], Any, int]:
+def _happen(bench: Bench, event: str) -> None:
+    """Let happen what is no request."""
+    if event == "adopt":
+        bench.ingest.adopt(bench.ingest.policy.config, bench.ingest.policy.dialects)
+    else:
+        getattr(bench.ingest, event)()
+
+
+def _run(
+    bodies: Sequence[bytes | str], monkeypatch: pytest.MonkeyPatch, *, slow: bool
+) -> tuple[list[Answer], Any, int]:
     with monkeypatch.context() as patch:
         if slow:
             patch.setattr(intake, "_READ", SLOW)
             patch.setattr(repeats.Repeats, "take", lambda _self, _body: None)
-        bench = Bench()
+        bench = Bench(expiry={"sweep": "1s", "stream": "2s", "series": "4s", "memory": "6s"})
         answers = []
         for number_, body in enumerate(bodies):
             bench.now += 1
+            if isinstance(body, str):
+                _happen(bench, body)
+                continue
             answers.append(bench.ingest(Signal.METRICS, body))
             if number_ % _LOOKS == _LOOKS - 1:
                 bench.ingest.snapshot()
@@ -115,7 +128,7 @@ def _run(bodies: Sequence[bytes], monkeypatch: pytest.MonkeyPatch, *, slow: bool
         return answers, (families, bench.ingest.ledger.counts), bench.ingest.repeats.hits
 
 
-def _same(bodies: Sequence[bytes]) -> int:
+def _same(bodies: Sequence[bytes | str]) -> int:
     """Compare the two paths; return how many metrics were read by a template."""
     with pytest.MonkeyPatch.context() as patch:
         fast, slow = (_run(bodies, patch, slow=each) for each in (False, True))
@@ -270,6 +283,43 @@ def test_requests_that_share_streams_take_turns(temporality: int) -> None:
         metrics = (calls, took, level) if time % 3 else (took, calls)
         bodies.append(request(*metrics, resource=sender))
     assert _same(bodies) > 20
+
+
+EVENTS = st.lists(
+    st.one_of(
+        st.sampled_from(["sweep", "snapshot", "adopt", "late", "fall"]),
+        st.tuples(st.sampled_from(["one", "three"]), st.sampled_from(["", "b"]), st.sampled_from([3, 3, 3, 2])),
+        st.tuples(st.sampled_from(["one", "three"]), st.sampled_from([""]), st.sampled_from([3])),
+    ),
+    max_size=25,
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(EVENTS, st.sampled_from([1, 2]))
+def test_whatever_happens_in_between_gives_the_same_collector(events: list[Any], temporality: int) -> None:
+    """Sweeps, scrapes, a new configuration and other requests find all that waits brought up to date."""
+    bodies: list[bytes | str] = []
+    last: dict[Any, int] = {}
+    rounds = [(sender, scope, 3) for _ in range(4) for sender in ("one", "three") for scope in ("", "b")]
+    for time, event in enumerate([*rounds, *events, *rounds], 2):
+        if isinstance(event, str) and event not in ("late", "fall"):
+            bodies.append(event)
+            continue
+        sender, scope, many = ("one", "", 3) if isinstance(event, str) else event
+        amount, now = (1 if event == "fall" else time), (2 if event == "late" else time)
+        times = {"start": 1 if temporality == 2 else last.get((sender, scope), 1), "time": now}
+        metrics = (
+            total("calls", *(number(amount, {"a": a}, **times) for a in "xy"), temporality=temporality),
+            distribution(
+                "took", histogram([amount, 1], [1.0], amount, {"a": "x"}, **times), temporality=temporality, unit="s"
+            ),
+            gauge("level", number(0.5 * amount, {"session.id": sender}, **times)),
+        )
+        resource = {"service.name": "app", "service.instance.id": sender}
+        bodies.append(request(*metrics[:many], resource=resource, scope=scope))
+        last[sender, scope] = now
+    assert _same(bodies) > 0
 
 
 def test_senders_share_a_template() -> None:
