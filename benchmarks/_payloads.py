@@ -7,6 +7,7 @@ min and max; 10 points a metric, 6 attributes a point, 10 of the resource.
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,9 +106,11 @@ def _fill(point: object, form: str, amount: int) -> None:
 
 
 def metrics(
-    points: int, temporality: int = CUMULATIVE, fresh: float = 0.0, first: int = 0
+    points: int, temporality: int = CUMULATIVE, fresh: float = 0.0, first: int = 0, *, mixed: bool = False
 ) -> Iterator[ExportMetricsServiceRequest]:
     """Make requests of one sender without end; `fresh` of the points of each belong to series never seen before.
+
+    If `mixed`, the points of a metric have another order every time, as Go's SDK sends them.
 
     It is one message that changes: serialise it before asking for the next.
     """
@@ -129,6 +132,7 @@ def metrics(
         for number, metric in enumerate(request.resource_metrics[0].scope_metrics[0].metrics)
         for point in getattr(metric, metric.WhichOneof("data")).data_points
     ]
+    chance = random.Random(first)
     turn, renewed = first, round(1 / fresh) if fresh else 0
     while True:
         turn += 1
@@ -138,6 +142,9 @@ def metrics(
             _fill(point, form, turn if temporality == CUMULATIVE else turn % 7 + 1)
             if renewed and index % renewed == 0:
                 point.attributes[2].value.string_value = f"/api/v1/carts/{turn:05d}-{index % POINTS}/items"
+        if mixed:
+            for metric in request.resource_metrics[0].scope_metrics[0].metrics:
+                getattr(metric, metric.WhichOneof("data")).data_points.sort(key=lambda _: chance.random())
         yield request
 
 

@@ -137,13 +137,15 @@ def batches(made: Iterator[ExportMetricsServiceRequest], points: int) -> tuple[l
 
 def sizes(points: int) -> None:
     """Print the rows of one size of request."""
-    for name, temporality, fresh, target in (
-        ("cumulative, known series", CUMULATIVE, 0.0, 5),
-        ("delta, known series", DELTA, 0.0, 5),
-        ("delta, 10 % of the points new series", DELTA, 0.1, None),
-        ("delta, all points new series", DELTA, 1.0, None),
+    for name, temporality, rest, target in (
+        ("cumulative, known series", CUMULATIVE, {}, 5),
+        ("delta, known series", DELTA, {}, 5),
+        ("cumulative, in another order every time", CUMULATIVE, {"mixed": True}, None),
+        ("delta, in another order every time", DELTA, {"mixed": True}, None),
+        ("delta, 10 % of the points new series", DELTA, {"fresh": 0.1}, None),
+        ("delta, all points new series", DELTA, {"fresh": 1.0}, None),
     ):
-        made, size = batches(metrics(points, temporality, fresh), points)
+        made, size = batches(metrics(points, temporality, **rest), points)
         ingest = collector()
         contestants = {"ours": all_of(lambda body, take=ingest: take(Signal.METRICS, body)), "theirs": all_of(Walk())}
         compare(f"{points} points, {name}", contestants, made, size, target)
@@ -174,9 +176,10 @@ def agent() -> None:
 
 
 def profile(points: int, temporality: int) -> None:
-    """Print the nanoseconds a point of each stage; a stage does all that those above it do."""
+    """Print the nanoseconds a point of each stage; a stage does all that those above it do, but for the template."""
     made, size = batches(metrics(points, temporality), points)
-    ingest = collector()
+    ingest, plain = collector(), collector()
+    plain.repeats.take, plain.repeats.see = (lambda _body: None), (lambda *_: None)
 
     def frame(body: bytes) -> None:
         wire._Request.FromString(body)  # noqa: SLF001 - the C parser alone
@@ -192,8 +195,9 @@ def profile(points: int, temporality: int) -> None:
                 key, raws = wire.metric(raw)
                 (reading.histograms if key[1] == "histogram" else reading.numbers)(raws)
 
-    stages = {"frame": frame, "walk": walk, "read": read, "ingest": lambda body: ingest(Signal.METRICS, body)}
-    times = duel({name: all_of(take) for name, take in stages.items()}, made)
+    stages = {"frame": frame, "walk": walk, "read": read, "main path": lambda body: plain(Signal.METRICS, body)}
+    contestants = stages | {"template": lambda body: ingest(Signal.METRICS, body)}
+    times = duel({name: all_of(take) for name, take in contestants.items()}, made)
     folds = []
     for batch in made[WARM:]:
         ingest = collector()
@@ -205,6 +209,7 @@ def profile(points: int, temporality: int) -> None:
         each = statistics.median(times[name][WARM:]) * 1e6 / size
         print(f"  {name:10} {each:7.0f}  (+{each - below:.0f})")
         below = each
+    print(f"  {'template':10} {statistics.median(times['template'][WARM:]) * 1e6 / size:7.0f}  instead of all that")
     print(f"  {'snapshot':10} {statistics.median(folds) * 1e6 / points:7.0f}  once a scrape, a series")
 
 

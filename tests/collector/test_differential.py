@@ -82,16 +82,34 @@ SLOW: dict[Form, Any] = {
 }
 
 
-def _run(bodies: Sequence[bytes], monkeypatch: pytest.MonkeyPatch, *, slow: bool) -> tuple[list[Answer], Any, int]:
+_LOOKS = 4  # somebody looks after so many requests
+
+
+def _happen(bench: Bench, event: str) -> None:
+    """Let happen what is no request."""
+    if event == "adopt":
+        bench.ingest.adopt(bench.ingest.policy.config, bench.ingest.policy.dialects)
+    else:
+        getattr(bench.ingest, event)()
+
+
+def _run(
+    bodies: Sequence[bytes | str], monkeypatch: pytest.MonkeyPatch, *, slow: bool
+) -> tuple[list[Answer], Any, int]:
     with monkeypatch.context() as patch:
         if slow:
             patch.setattr(intake, "_READ", SLOW)
-            patch.setattr(repeats, "read", lambda _raw, _shelf: None)
-        bench = Bench()
+            patch.setattr(repeats.Repeats, "take", lambda _self, _body: None)
+        bench = Bench(expiry={"sweep": "1s", "stream": "2s", "series": "4s", "memory": "6s"})
         answers = []
-        for body in bodies:
+        for number_, body in enumerate(bodies):
             bench.now += 1
+            if isinstance(body, str):
+                _happen(bench, body)
+                continue
             answers.append(bench.ingest(Signal.METRICS, body))
+            if number_ % _LOOKS == _LOOKS - 1:
+                bench.ingest.snapshot()
         families = [
             (
                 family.name,
@@ -107,10 +125,10 @@ def _run(bodies: Sequence[bytes], monkeypatch: pytest.MonkeyPatch, *, slow: bool
             for family in bench.ingest.snapshot()
             for table in family.tables
         ]
-        return answers, (families, bench.ingest.ledger.counts), bench.ingest.policy.templates.hits
+        return answers, (families, bench.ingest.ledger.counts), bench.ingest.repeats.hits
 
 
-def _same(bodies: Sequence[bytes]) -> int:
+def _same(bodies: Sequence[bytes | str]) -> int:
     """Compare the two paths; return how many metrics were read by a template."""
     with pytest.MonkeyPatch.context() as patch:
         fast, slow = (_run(bodies, patch, slow=each) for each in (False, True))
@@ -139,14 +157,15 @@ def test_damaged_requests_give_the_same_collector(bodies: list[bytes], data: st.
             made[data.draw(st.integers(0, len(made) - 1))] = data.draw(st.integers(0, 255))
         damaged.append(bytes(made))
 
-    def readable(body: bytes) -> bool:
-        try:
-            [wire.metric(raw) for _, metrics in wire.items(body) for raw in metrics]
-        except Malformed:
-            return False
-        return True
+    _same([body for body in damaged if _readable(body)])
 
-    _same([body for body in damaged if readable(body)])
+
+def _readable(body: bytes) -> bool:
+    try:
+        [wire.metric(raw) for _, metrics in wire.items(body) for raw in metrics]
+    except Malformed:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("name", captures.names())
@@ -251,14 +270,115 @@ def test_a_request_with_a_broken_metric_leaves_no_trace() -> None:
     assert bench.page() == {'calls_total{job="app"}': [1.0]}
 
 
-def test_templates_end_with_their_streams_and_keep_to_their_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Points of templates are counted, and given back when streams are resolved anew."""
-    monkeypatch.setattr(repeats, "POINTS", 3)
+@pytest.mark.parametrize("temporality", [1, 2])
+def test_requests_that_share_streams_take_turns(temporality: int) -> None:
+    """What waits of one request is brought up to date before another one is judged, whoever sends it how."""
+    bodies = []
+    for time in range(2, 40):
+        times = {"start": 1 if temporality == 2 else time - 1, "time": time}
+        calls = total("calls", number(time, {"a": "x"}, **times), temporality=temporality)
+        took = distribution("took", histogram([time, 1], [1.0], time, {"a": "x"}, **times), temporality=temporality)
+        level = gauge("level", number(time, {"a": "x"}, **times))
+        sender = {"service.name": "app", "service.instance.id": "one", **({"host.name": "h"} if time % 5 == 0 else {})}
+        metrics = (calls, took, level) if time % 3 else (took, calls)
+        bodies.append(request(*metrics, resource=sender))
+    assert _same(bodies) > 20
+
+
+EVENTS = st.lists(
+    st.one_of(
+        st.sampled_from(["sweep", "snapshot", "adopt", "late", "fall"]),
+        st.tuples(st.sampled_from(["one", "three"]), st.sampled_from(["", "b"]), st.sampled_from([3, 3, 3, 2])),
+        st.tuples(st.sampled_from(["one", "three"]), st.sampled_from([""]), st.sampled_from([3])),
+    ),
+    max_size=25,
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(EVENTS, st.sampled_from([1, 2]))
+def test_whatever_happens_in_between_gives_the_same_collector(events: list[Any], temporality: int) -> None:
+    """Sweeps, scrapes, a new configuration and other requests find all that waits brought up to date."""
+    bodies: list[bytes | str] = []
+    last: dict[Any, int] = {}
+    rounds = [(sender, scope, 3) for _ in range(4) for sender in ("one", "three") for scope in ("", "b")]
+    for time, event in enumerate([*rounds, *events, *rounds], 2):
+        if isinstance(event, str) and event not in ("late", "fall"):
+            bodies.append(event)
+            continue
+        sender, scope, many = ("one", "", 3) if isinstance(event, str) else event
+        amount, now = (1 if event == "fall" else time), (2 if event == "late" else time)
+        times = {"start": 1 if temporality == 2 else last.get((sender, scope), 1), "time": now}
+        metrics = (
+            total("calls", *(number(amount, {"a": a}, **times) for a in "xy"), temporality=temporality),
+            distribution(
+                "took", histogram([amount, 1], [1.0], amount, {"a": "x"}, **times), temporality=temporality, unit="s"
+            ),
+            gauge("level", number(0.5 * amount, {"session.id": sender}, **times)),
+        )
+        resource = {"service.name": "app", "service.instance.id": sender}
+        bodies.append(request(*metrics[:many], resource=resource, scope=scope))
+        last[sender, scope] = now
+    assert _same(bodies) > 0
+
+
+def test_senders_share_a_template() -> None:
+    """What one program sends is laid out alike, whoever runs it, and adds up."""
+    bodies = [
+        request(
+            total("calls", number(time, {"a": "x"}, start=1, time=time)),
+            distribution("took", histogram([time, 1], [1.0], time, start=1, time=time)),
+            resource={"service.name": "app", "service.instance.id": sender},
+        )
+        for time in range(2, 9)
+        for sender in ("one", "three")
+    ]
+    assert _same(bodies) == 2 * 4 * 2
     bench = Bench()
+    for body in bodies:
+        bench.ingest(Signal.METRICS, body)
+    made = {id(repeat.template) for repeat in bench.ingest.repeats._known.values()}
+    assert len(made) == 1
+
+
+def test_many_deltas_are_added_up() -> None:
+    """Buckets that are added up as one long number do not run into each other."""
+    most = 2**52
+    bodies = [
+        request(distribution("took", histogram([most, most - 1], [1.0], 1, start=time - 1, time=time), temporality=1))
+        for time in range(2, 1100)
+    ]
+    assert _same(bodies) > 1000
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(0, 400), st.integers(1, 255))
+def test_any_other_byte_is_noticed(at: int, change: int) -> None:
+    """A request that differs in one byte from what is expected is judged as if nothing had been expected."""
+
+    def body(time: int) -> bytes:
+        numbers = [number(time, {"a": each}, start=1, time=time) for each in "xy"]
+        took = histogram([time, 1], [1.0], time, {"a": "x"}, start=1, time=time, min=0.5, max=0.9)
+        return request(total("calls", *numbers), distribution("took", took))
+
+    bodies = [body(time) for time in range(2, 10)]
+    damaged = bytearray(bodies[6])
+    damaged[at % len(damaged)] ^= change
+    bodies[6] = bytes(damaged)
+    if not _readable(bodies[6]):
+        bodies[6] = b""
+    _same(bodies)
+
+
+def test_templates_end_with_their_streams_and_keep_to_their_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytes of templates are counted, and given back when streams are resolved anew."""
+    bench = Bench()
+    made = request(total("one", number(1, {"a": "x"}, time=2)))
+    monkeypatch.setattr(repeats, "BYTES", len(made) + 1)
     for time in range(2, 8):
-        for name in ("one", "two"):
-            bench.send(total(name, number(1, {"a": "x"}, time=time), number(1, {"a": "y"}, time=time)))
-    budget = bench.ingest.policy.templates
-    assert (budget.points, budget.hits) == (2, 3)
+        for name in ("one", "three"):
+            bench.send(total(name, number(1, {"a": "x"}, time=time)))
+    budget = bench.ingest.repeats
+    assert (budget.size, budget.hits) == (len(made), 3)
     bench.ingest.adopt(bench.ingest.policy.config, bench.ingest.policy.dialects)
-    assert budget.points == 0
+    assert budget.size == 0

@@ -1,12 +1,13 @@
 """`agent-exporter serve`: run the collector until it is told to stop.
 
-What may live here: flags, the event loop, the ready line and the demo agent's process.
+What may live here: flags, the process (its event loop, its memory), the ready line and the demo agent's process.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import os
 import subprocess
@@ -42,6 +43,7 @@ FLAGS = (
 )
 # A listening address that stands for every interface, and where to reach it from this machine.
 REACHABLE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
+MALLOPT = {-1: 32 << 20, -3: 4 << 20}  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, in bytes: mallopt(3)
 DEMO_STOP = 5.0  # seconds; an export that hangs is not waited for any longer
 GUIDE = """
 A pretend agent is pushing. Look at
@@ -81,6 +83,7 @@ def command(file: Path | None, *, demo: bool, **flags: str | None) -> None:
             config = load(file, os.environ, given)
             log.start(config.log.level)
             warn(config)
+            keep_memory()
             run(collector.run(config, reload=lambda: load(file, os.environ, given), ready=ready))
         except (ConfigError, DialectError, OSError) as error:
             click.echo(str(error), err=True)
@@ -91,6 +94,15 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     """Run the collector in the fastest event loop there is."""
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(main)
+
+
+def keep_memory() -> None:
+    """Have glibc keep some of what is freed: it would give the pages of every request back to the system."""
+    if sys.platform != "linux" or {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & set(os.environ):
+        return
+    with contextlib.suppress(AttributeError):  # musl has no mallopt
+        for parameter, value in MALLOPT.items():
+            ctypes.CDLL(None).mallopt(parameter, value)
 
 
 def warn(config: Config) -> None:

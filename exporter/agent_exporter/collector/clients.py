@@ -6,11 +6,10 @@ What may live here: what is resolved once for all the points, records and spans 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..model import Labels, Resource, Scope, Value
 from .ledger import Source
-from .repeats import Repeat
 
 
 @dataclass(slots=True, eq=False)
@@ -35,7 +34,6 @@ class Meter:
     labels: Labels
     agent: str
     own: bool = False  # the collector about itself
-    repeats: dict[bytes, Repeat] = field(default_factory=dict)  # its metrics that are expected as they were
 
     def source(self, signal: str) -> Source:
         """Say who sends, as people and `agent.source.last_seen` are told."""

@@ -21,11 +21,11 @@ from ..dialects import Dialects
 from ..model import Answer, Family, Labels, Measurement, Rejection, Resource, Scope, Signal
 from ..store import histograms
 from ..store.streams import Notes
-from . import repeats
 from .clients import Client, Meter, identity, scope_identity
 from .intake import TOLD, Intake
 from .policy import MAX_CLIENTS, METERS_PER_CLIENT, Policy
 from .pushers import Pushers
+from .repeats import Repeats
 from .targets import Targets
 
 log = logging.getLogger("agent_exporter")
@@ -50,7 +50,8 @@ class Ingest:
         self._meters: dict[tuple[Client, Hashable], tuple[Meter, Intakes]] = {}
         self._origins: dict[Origin, tuple[Meter, Intakes, Resource, Labels]] = {}  # by what was sent, to find it fast
         self.pushers = Pushers()
-        self._repeats: OrderedDict[bytes, None] = OrderedDict()
+        self.repeats = Repeats()
+        self._payloads: OrderedDict[bytes, None] = OrderedDict()
         self.lock = RLock()
         self._take = {
             Signal.METRICS: self._metrics,
@@ -85,22 +86,27 @@ class Ingest:
     # -- metrics ----------------------------------------------------------
 
     def _metrics(self, body: bytes, *, own: bool = False) -> Answer:
-        answer, now = Answer(), self.clock()
-        wire.check(body)  # all of it, before anything of it counts
-        for origin, metrics in wire.items(body):
-            known = self._origins.get(origin)
-            shelf = known[0].repeats if known is not None and known[0].own is own else {}
-            found: tuple[Meter, Intakes] | Invalid | None = None
-            for raw in metrics:
-                repeated = repeats.read(raw, shelf)
-                plain = wire.metric(raw) if repeated is None else None
-                if plain is not None and not plain[1]:
-                    continue
-                found = found or self._meter(origin, Signal.METRICS, now, own=own)
-                if repeated is not None and repeated[0].take(*repeated[1:]):
-                    answer.accepted += repeated[1].count
-                else:
-                    self._points(found, raw, *(plain or wire.metric(raw)), answer, now)
+        now = self.clock()
+        expected = None if own else self.repeats.take(body)
+        if expected is None:
+            return self._walk(body, now, own=own)
+        for origin in expected.origins:
+            self._meter(origin, Signal.METRICS, now, own=own)
+        return Answer(expected.points)
+
+    def _walk(self, body: bytes, now: int, *, own: bool) -> Answer:
+        """Take the metrics of a request one by one; all of it is read before anything of it counts."""
+        answer, intakes, raws = Answer(), [], []
+        read = [(origin, _with_points(metrics)) for origin, metrics in wire.items(body)]
+        senders = [origin for origin, metrics in read if metrics]
+        for origin, metrics in read:
+            if metrics:
+                found = self._meter(origin, Signal.METRICS, now, own=own)
+                intakes += [self._points(found, *metric, answer, now) for metric in metrics]
+                raws += [points for _, _, points in metrics]
+        taken = [(intake, points) for intake, points in zip(intakes, raws, strict=True) if intake is not None]
+        if taken and len(taken) == len(raws) and not own:
+            self.repeats.see(body, taken, senders)
         return answer
 
     def _points(
@@ -111,19 +117,20 @@ class Ingest:
         raws: Sequence[bytes],
         answer: Answer,
         now: int,
-    ) -> None:
-        """Take the points of one metric of one scope of one client, one by one."""
+    ) -> Intake | None:
+        """Take the points of one metric of one scope of one client; return who took them if all were plain."""
         if isinstance(found, Invalid):
             answer.rejections.append(_refuse(found, key[0].decode(errors="replace"), len(raws)))
-            return
+            return None
         meter, intakes = found
         intake = intakes.get(key)
         if intake is None:
             meter.client.metrics += 1
             intake = intakes[key] = Intake(meter, wire.header(key, raw), self.policy)
-        notes = intake.take(raw, raws, answer, now)
+        notes = intake.take(raws, answer, now)
         if notes:
             self._note(notes)
+        return intake if not notes and intake.refusal is None else None
 
     def _note(self, notes: Notes) -> None:
         for reason, count in notes.items():
@@ -192,11 +199,11 @@ class Ingest:
         spans have nothing like it, but a payload of theirs never occurs twice by itself.
         """
         digest = blake2b(body, digest_size=16).digest()
-        if not body or digest in self._repeats:
+        if not body or digest in self._payloads:
             return bool(body)
-        self._repeats[digest] = None
-        while len(self._repeats) > self.policy.config.limits.payload_memory:
-            self._repeats.popitem(last=False)
+        self._payloads[digest] = None
+        while len(self._payloads) > self.policy.config.limits.payload_memory:
+            self._payloads.popitem(last=False)
         return False
 
     # -- who sends --------------------------------------------------------
@@ -264,6 +271,7 @@ class Ingest:
             after = [max(1, round(each / expiry.sweep)) for each in (expiry.stream, expiry.series, expiry.memory)]
             forgotten = sum(intake.sweep(now, after[0], after[2]) for intake in self._intakes())
             hidden = self.policy.families.sweep(*after)
+            self.repeats.sweep()
             self.policy.normalised.unlearn()
             self._record(self.policy.dialects.sweep(now / 1e9), now / 1e9)
             self._leave()
@@ -299,7 +307,14 @@ class Ingest:
                 meter.labels, meter.agent = self.policy.describe(client.resource, meter.scope, client.identity)
             for intake in self._intakes():
                 intake.unlearn()
+            self.repeats.sweep()
             self.policy.normalised.unlearn()
+
+
+def _with_points(metrics: Sequence[bytes]) -> list[tuple[bytes, Key, list[bytes]]]:
+    """Read metrics; those without points are nobody's."""
+    read = [(raw, *wire.metric(raw)) for raw in metrics]
+    return [each for each in read if each[2]]
 
 
 def _tally(client: Client, intakes: Iterable[Intake]) -> None:

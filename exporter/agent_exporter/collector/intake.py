@@ -22,7 +22,6 @@ from ..store.streams import Notes, Streams
 from .clients import Meter
 from .normalised import OVERFLOW, adds_up
 from .policy import METRICS_PER_CLIENT, NAME_LENGTH, Policy
-from .repeats import Repeat
 
 _APPLY = {**numbers.APPLY, **histograms.APPLY}
 _READ: dict[Form, Callable[[Sequence[bytes]], Sequence[Any]]] = {
@@ -64,7 +63,6 @@ class Intake:
         self.read = _READ.get(self.metric.form, _unread)
         monotonic = self.metric.monotonic and self.metric.form is Form.SUM
         self.apply = _APPLY[self.metric.form, self.metric.temporality, monotonic]
-        self.repeat = Repeat(self.metric, header.name, self.streams, meter.repeats, policy.templates)
 
     def _check(self, metric: Metric) -> Metric:
         if metric.name.startswith(_OURS) and not self.meter.own:
@@ -91,25 +89,23 @@ class Intake:
             self.refusal = "unnameable", str(error)
         except Conflict as error:
             self.refusal = "type_conflict", str(error)
-        self.repeat.drop()
         raise Invalid(*self.refusal)
 
     # -- points -----------------------------------------------------------
 
-    def take(self, raw: bytes, raws: Sequence[bytes], answer: Answer, now: int) -> Notes:
+    def take(self, raws: Sequence[bytes], answer: Answer, now: int) -> Notes:
         """Apply the points of a metric of a request; `now` in Unix nanoseconds. Returns what was noted about them."""
         if self.refusal is not None:
             answer.rejections.append(Rejection(self.refusal[0], self.name, self.refusal[1], len(raws)))
             return Notes()
         self.now = now
-        entries = self.read(raws)
-        notes = self.apply(self.streams, raws, entries, self.resolve)
+        self.streams.settle()
+        notes = self.apply(self.streams, raws, self.read(raws), self.resolve)
         if self._gone:
             self.retire(self._gone, forget=self.metric.form is Form.GAUGE)  # which has no total to come back to
             self._gone = set()
         rejected = self._reject(answer, notes) if notes or self._faults else 0
         answer.accepted += len(raws) - rejected
-        self.repeat.see(raw, raws, entries)
         return notes
 
     def _reject(self, answer: Answer, notes: Notes) -> int:
@@ -249,7 +245,7 @@ class Intake:
 
         What they said may `stay` on the page, or be forgotten at once.
         """
-        self.repeat.drop()
+        self.streams.settle()
         for row in gone:
             histograms.fold(self.streams, row)
         if not stay:

@@ -23,7 +23,6 @@ from ..store.families import Families
 from .clients import Meter
 from .ledger import Ledger
 from .normalised import Normalised
-from .repeats import Budget
 
 _IDS = ("trace_id", "span_id")
 _IDENTITY = ("service.namespace", "service.name", "service.instance.id")
@@ -42,7 +41,6 @@ class Policy:
         self.strategy = Strategy(config.metrics.translation_strategy)
         self.normalised = Normalised(self.families, self.strategy, self.ledger)
         self.streams = 0
-        self.templates = Budget()
         self._started = started
         self.adopt(config, dialects)
 

@@ -1,105 +1,154 @@
-"""Metrics that are expected again as they were: learned, tried first, dropped.
+"""Requests that are expected again as they were: learned, tried first, dropped.
 
-What may live here: when a template is worth its making and its memory. How one reads bytes is in
-`decode.templates`, what it does to the store in `store.blocks`.
+What may live here: when a template is worth its making and its memory. How one reads bytes is in `decode.templates`,
+what it does to the store in `store.blocks`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from weakref import WeakValueDictionary
 
 from ..decode import templates
-from ..decode.templates import Columns, Template
-from ..model import Form, Metric, Temporality
-from ..store.blocks import TAKE, Block
-from ..store.streams import Streams
+from ..decode.templates import Run, Template
+from ..decode.wire import Origin
+from ..model import Form, Temporality
+from ..store.blocks import OPERATIONS, Block, Group
+from .intake import Intake
 
-POINTS = 50_000  # of all templates together, at about 0.5 KB each
-SIGHTS = 3  # of one length in a row before a template is made, which costs as much as some dozen hits save
+BYTES = 64_000_000  # of all senders' requests together; what is kept of one is smaller, for programs share templates
+SIGHTS = 3  # of one length in a row before a template is made, which costs what half a dozen hits save
 MOST_SIGHTS = 1000  # after templates that were of no use
-_LONGEST = 127  # bytes of a name; longer ones have another layout
+_KNOWN = 4096  # requests that were seen and may come again
 
-
-@dataclass(slots=True)
-class Budget:
-    """How many points all templates have, and how often one was of use."""
-
-    points: int = 0
-    hits: int = 0
+Taken = tuple[Intake, Sequence[bytes]]  # the points of a metric, and who took them
+Key = tuple[int, bytes]  # the length of a request, and its bytes up to the end of the first resource
 
 
 class Repeat:
-    """What is expected of one metric; `shelf` holds those of its scope that have a template, by how they begin."""
+    """One request of one sender."""
 
-    def __init__(
-        self, metric: Metric, name: bytes, streams: Streams, shelf: dict[bytes, Repeat], budget: Budget
-    ) -> None:
-        self._form, self._streams, self._shelf, self._budget = metric.form, streams, shelf, budget
-        self._take = TAKE.get((metric.form, metric.temporality, metric.monotonic and metric.form is Form.SUM))
-        self._head = bytes((10, len(name))) + name if len(name) <= _LONGEST and self._take else b""
-        self._start = "Q" if metric.temporality is Temporality.DELTA else "8x" if metric.form is Form.GAUGE else ""
+    def __init__(self) -> None:
         self.template: Template | None = None
-        self.block: Block | None = None
-        self._length = self._seen = self._hits = 0
-        self._sights = SIGHTS
+        self.origins: list[Origin] = []
+        self.metrics = self.points = 0
+        self.hits = self.seen = 0
+        self.sights = SIGHTS
+        self._groups: list[Group] = []
 
-    def take(self, block: Block, columns: Columns) -> bool:
-        """Apply what was read, all of it or nothing."""
-        if self._take is None or self.template is None:
+    def learn(
+        self, template: Template, blocks: Sequence[Block], kinds: Sequence[object], origins: list[Origin]
+    ) -> None:
+        """Expect the request again."""
+        self.template, self.origins = template, origins
+        self.metrics, self.points = len(blocks), sum(block.count for block in blocks)
+        self._groups = [Group(kinds[each[0]], [blocks[number] for number in each]) for each in template.members]
+
+    def forget(self) -> None:
+        """Expect it no more."""
+        self.settle()
+        self.template, self._groups = None, []
+
+    def stands(self) -> bool:
+        """Tell whether the streams are as they were."""
+        return all(group.stands() for group in self._groups)
+
+    def take(self, body: bytes, at: int) -> bool:
+        """Take a request of the right length, all of it or nothing."""
+        columns = self.template.read(body, at) if self.template is not None else None
+        if columns is None:
             return False
-        if not block.stands():
-            self.drop()
-            return False
-        if not self._take(block, *columns):
-            return False
-        self._hits += 1
-        self._budget.hits += 1
+        for group, each in zip(self._groups, columns, strict=True):
+            if not group.judge(each):
+                self.settle()
+                return False
+        for group in self._groups:
+            group.keep()
+        self.hits += 1
         return True
 
-    def see(self, raw: bytes, raws: Sequence[bytes], entries: Sequence[Sequence[Any]]) -> None:
-        """Notice a metric that took the main path; learn from it if it seems to repeat itself."""
-        if len(raw) != self._length:
-            self._length, self._seen = len(raw), 1
-            return
-        self._seen += 1
-        if self._seen >= self._sights and raw.startswith(self._head or b"\0"):
-            self._sights = min(2 * self._sights, MOST_SIGHTS) if self._hits < self._sights else SIGHTS
-            self._seen = self._hits = 0
-            self._learn(raw, raws, entries)
+    def settle(self) -> None:
+        """Bring the streams up to date."""
+        for group in self._groups:
+            group.settle()
 
-    def _learn(self, raw: bytes, raws: Sequence[bytes], entries: Sequence[Sequence[Any]]) -> None:
-        self.drop()
-        streams = self._streams
+
+class Repeats:
+    """What is expected of all senders: its `size` in bytes; `hits` counts metrics."""
+
+    def __init__(self) -> None:
+        self.size = self.hits = 0
+        self._known: dict[Key, Repeat] = {}
+        self._lengths: set[int] = set()  # of those that have templates
+        self._templates: WeakValueDictionary[int, Template] = WeakValueDictionary()  # by size, for other senders
+
+    def take(self, body: bytes) -> Repeat | None:
+        """Take a request if it is expected and plain."""
+        if len(body) not in self._lengths:
+            return None
+        at = templates.head(body)
+        repeat = self._known.get((len(body), body[:at]))
+        if repeat is None or not repeat.take(body, at):
+            return None
+        self.hits += repeat.metrics
+        return repeat
+
+    def see(self, body: bytes, taken: Sequence[Taken], origins: list[Origin]) -> None:
+        """Notice a request of which all was plain on the main path; learn from it if it seems to repeat itself."""
+        at = templates.head(body)
+        key = len(body), body[:at]
+        if key not in self._known and len(self._known) >= _KNOWN:
+            return  # until the next sweep
+        repeat = self._known.setdefault(key, Repeat())
+        repeat.seen += 1
+        if repeat.seen >= repeat.sights:
+            useless = repeat.template is not None and repeat.hits < repeat.sights
+            repeat.sights = min(2 * repeat.sights, MOST_SIGHTS) if useless else SIGHTS
+            repeat.seen = repeat.hits = 0
+            self._drop(len(body), repeat)
+            if not useless:
+                self._learn(repeat, body, at, taken, origins)
+
+    def _learn(self, repeat: Repeat, body: bytes, at: int, taken: Sequence[Taken], origins: list[Origin]) -> None:
+        if self.size + len(body) > BYTES:
+            return
+        found = list(_blocks(taken))
+        if len(found) < len(taken) or len({id(block.streams) for _, block in found}) < len(found):
+            return
+        template = self._templates.get(len(body) - at)
+        if template is None or template.read(body, at) is None:
+            template = templates.make(body, at, [run for run, _ in found])
+        if template is not None:
+            self._templates[template.size] = template
+            self._lengths.add(len(body))
+            self.size += len(body)
+            repeat.learn(template, [block for _, block in found], [run.kind for run, _ in found], origins)
+
+    def _drop(self, length: int, repeat: Repeat) -> None:
+        if repeat.template is not None:
+            repeat.forget()
+            self.size -= length
+
+    def sweep(self) -> None:
+        """Expect nothing any more of streams that are gone or have changed."""
+        for (length, _), repeat in self._known.items():
+            if not repeat.stands():
+                self._drop(length, repeat)
+        self._known = {key: repeat for key, repeat in self._known.items() if repeat.template is not None}
+        self._lengths = {length for length, _ in self._known}
+
+
+def _blocks(taken: Sequence[Taken]) -> Iterator[tuple[Run, Block]]:
+    """Find the rows of each metric's points, where they follow each other."""
+    for intake, raws in taken:
+        metric, streams = intake.metric, intake.streams
+        kind = metric.form, metric.temporality, metric.monotonic and metric.form is Form.SUM
+        start = "Q" if metric.temporality is Temporality.DELTA else "8x" if metric.form is Form.GAUGE else ""
+        entries = intake.read(raws)
         rows = [streams.rows.get(entry[0]) for entry in entries]
         first = rows[0]
-        if first is None or rows != list(range(first, first + len(rows))):
+        if kind not in OPERATIONS or first is None or rows != list(range(first, first + len(rows))):
             return
-        if not self._start and any(entry[1] != streams.starts[row] for row, entry in enumerate(entries, first)):
+        if not start and any(entry[1] != streams.starts[row] for row, entry in enumerate(entries, first)):
             return
-        if self._budget.points + len(raws) > POINTS:
-            return
-        self.template = templates.make(self._form, raw, raws, self._start)
-        if self.template is not None:
-            self.block = Block(streams, first, len(raws))
-            self._budget.points += len(raws)
-            if self._head in self._shelf:  # the same name in another unit
-                self._shelf[self._head].drop()
-            self._shelf[self._head] = self
-
-    def drop(self) -> None:
-        """Expect nothing any more."""
-        if self.template is not None:
-            self._budget.points -= self.template.points
-            self.template = self.block = None
-            del self._shelf[self._head]
-
-
-def read(raw: bytes, shelf: dict[bytes, Repeat]) -> tuple[Repeat, Block, Columns] | None:
-    """Read a metric by its template; None where it has none or is not as expected."""
-    repeat = shelf.get(raw[: raw[1] + 2]) if len(raw) > 1 else None
-    if repeat is None or repeat.template is None or repeat.template.size != len(raw):
-        return None
-    columns = repeat.template.read(raw)
-    return None if columns is None or repeat.block is None else (repeat, repeat.block, columns)
+        yield Run(kind, metric.form, start, raws), Block(streams, first, len(raws))

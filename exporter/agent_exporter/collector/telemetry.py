@@ -23,7 +23,7 @@ def readings(ingest: Ingest) -> list[Reading]:
 def _counts(ingest: Ingest) -> Iterator[Reading]:
     for (name, labels), count in ingest.ledger.counts.items():
         yield Reading(name, labels, count)
-    yield Reading("agent_exporter.template.hits", (), ingest.policy.templates.hits)
+    yield Reading("agent_exporter.template.hits", (), ingest.repeats.hits)
     for label, count in ingest.policy.dialects.folded.items():
         yield Reading("agent_exporter.folded.labels", (("label", label),), count)
     for (name, labels), count in ingest.policy.dialects.memory.counts.items():

@@ -26,11 +26,6 @@ _SHAPES: dict[str, tuple[tuple[str, int, int, int | str], ...]] = {
     "Request": (("resources", 1, _MANY, "Resource"),),
     "Resource": (("resource", 1, _ONE, _BYTES), ("scopes", 2, _MANY, "Scope"), ("schema_url", 3, _ONE, _BYTES)),
     "Scope": (("scope", 1, _ONE, _BYTES), ("items", 2, _MANY, _BYTES), ("schema_url", 3, _ONE, _BYTES)),
-    "Whole": (
-        ("resources", 1, _MANY, "WholeResource"),
-    ),  # the same down to the points, only to see that all of it reads
-    "WholeResource": (("scopes", 2, _MANY, "WholeScope"),),
-    "WholeScope": (("items", 2, _MANY, "Metric"),),
     "Metric": (
         ("name", 1, _ONE, _BYTES),
         ("description", 2, _ONE, _BYTES),
@@ -70,7 +65,7 @@ def _compile() -> dict[str, Any]:
 
 
 _MESSAGES = _compile()
-_Request, _Metric, _Whole = _MESSAGES["Request"], _MESSAGES["Metric"], _MESSAGES["Whole"]
+_Request, _Metric = _MESSAGES["Request"], _MESSAGES["Metric"]
 
 Key = tuple[bytes, str, bytes, int, bool]  # the first fields of a header
 
@@ -114,11 +109,6 @@ def items(body: bytes) -> Iterator[tuple[Origin, list[bytes]]]:
     for resource in _parse(_Request, body).resources:
         for scope in resource.scopes:
             yield Origin(resource.resource, scope.scope, scope.schema_url), scope.items[:]
-
-
-def check(body: bytes) -> None:
-    """Raise Malformed if any metric of an ExportMetricsServiceRequest cannot be read."""
-    _parse(_Whole, body)
 
 
 def metric(raw: bytes) -> tuple[Key, list[bytes]]:

@@ -211,7 +211,7 @@ class Door:
         return request.signal
 
     async def _read_body(self, request: _Request) -> bytes:
-        body = bytearray()
+        parts = []
         try:
             async with asyncio.timeout(self._limits.body_timeout):
                 while not request.whole:
@@ -223,14 +223,12 @@ class Door:
                     self._hold(request, len(part))
                     if request.held > self._limits.body_bytes:
                         raise too_large(self._limits.body_bytes)
-                    if request.whole and not body:
-                        return part
-                    body += part
+                    parts.append(part)
         except TimeoutError:
             raise _Refused(408, "slow_body", f"the body took more than {self._limits.body_timeout:g} s") from None
         except (TooLarge, Overloaded) as error:
             raise _refused(error) from None
-        return bytes(body)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _hold(self, request: _Request, size: int) -> None:
         """Count bytes as in flight, unless that is too much for all requests together."""

@@ -101,6 +101,7 @@ def _numbers(counts: Sequence[int] | bytes) -> Sequence[int]:
 
 def fold_all(streams: Streams) -> None:
     """Bring the cells up to date with every reading."""
+    streams.settle()
     for row in tuple(streams.readings):
         fold(streams, row)
 

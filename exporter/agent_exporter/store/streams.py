@@ -74,6 +74,7 @@ class Streams:
         self.readings: dict[int, Any] = {}  # histograms: what is not yet in the cells
         self.bases: dict[int, Any] = {}  # cumulative histograms and summaries: what is in the cells already
         self.runs: dict[int, dict[int, tuple[int, Any]]] = {}
+        self.holder: Callable[[], None] | None = None  # what knows better than the columns; told to `settle`
         self._keys = array("B")  # keys a row has beside its identity
         self._silent_keys: dict[int, list[bytes]] = {}
         self._checked = array("Q")
@@ -82,6 +83,11 @@ class Streams:
 
     def __len__(self) -> int:
         return len(self.starts) - len(self._free)
+
+    def settle(self) -> None:
+        """Bring the columns up to date with points that wait; whoever reads or writes them calls it first."""
+        if self.holder is not None:
+            self.holder()
 
     def open(self, identity: bytes, start: int) -> int:
         """Give a stream seen for the first time a row."""
@@ -195,6 +201,7 @@ class Streams:
 
         A time from the future is brought back to `now`, or no later point would ever count.
         """
+        self.settle()
         fresh, forgotten, free = set(), set(), set(self._free)
         for row, (time, checked) in enumerate(zip(self.times, self._checked, strict=True)):
             if time > now + FUTURE:
