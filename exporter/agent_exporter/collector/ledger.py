@@ -17,6 +17,18 @@ MAX_TEXT = 200  # characters of a subject or detail
 MAX_SOURCES = 2_000  # remembered senders; the one silent for longest makes room
 
 
+# What is known beforehand begins at 0: an increase that begins with the first count is one that nobody sees.
+BEGINNINGS: tuple[tuple[str, dict[str, str]], ...] = (
+    *(("agent_exporter.received.items", {"signal": signal}) for signal in Signal),
+    *(("agent_exporter.config.reloads", {"result": result}) for result in ("success", "failure")),
+    *(("agent_exporter.expired", {"kind": kind}) for kind in ("stream", "series")),
+    ("agent_exporter.gaps", {}),
+    ("agent_exporter.resets", {}),
+    ("agent_exporter.overflowed.streams", {}),
+    ("agent_exporter.label.collisions", {}),
+)
+
+
 class Refusal(NamedTuple):
     """The newest example of what was not taken, for people; `time` in Unix seconds."""
 
@@ -43,8 +55,8 @@ class Ledger:
     def __init__(self) -> None:
         self.lock = RLock()
         self.counts: Counter[tuple[str, Labels]] = Counter()
-        for signal in Signal:  # a first increase needs a 0 before it
-            self.count("agent_exporter.received.items", 0, signal=signal)
+        for instrument, labels in BEGINNINGS:
+            self.count(instrument, 0, **labels)
         self.refusals: OrderedDict[tuple[str, str, str], Refusal] = OrderedDict()
         self.seen: OrderedDict[Source, float] = OrderedDict()  # Unix seconds; the newest last
 
