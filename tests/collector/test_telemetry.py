@@ -7,7 +7,7 @@ from otlp import Bench
 
 
 def test_counters_begin_at_0():
-    """Every counter of the exporter without labels, and every result of a reload, is there before it counts anything."""
+    """Every counter of the exporter without labels, and every result of a reload, is there before it counts."""
     found = {(each.instrument, each.labels): each.value for each in readings(Bench().ingest)}
 
     own = [row for row in GROUPS["The exporter itself"] if row.kind is Kind.COUNTER]

@@ -19,13 +19,14 @@ MAX_SOURCES = 2_000  # remembered senders; the one silent for longest makes room
 
 # What is known beforehand begins at 0: an increase that begins with the first count is one that nobody sees.
 BEGINNINGS: tuple[tuple[str, dict[str, str]], ...] = (
-    *(("agent_exporter.received.items", {"signal": signal}) for signal in Signal),
+    *(("agent_exporter.received.items", {"signal": signal.value}) for signal in Signal),
     *(("agent_exporter.config.reloads", {"result": result}) for result in ("success", "failure")),
     *(("agent_exporter.expired", {"kind": kind}) for kind in ("stream", "series")),
     ("agent_exporter.gaps", {}),
     ("agent_exporter.resets", {}),
     ("agent_exporter.overflowed.streams", {}),
     ("agent_exporter.label.collisions", {}),
+    ("agent_exporter.dropped.sessions", {}),  # of which the dialects' memory counts more
 )
 
 

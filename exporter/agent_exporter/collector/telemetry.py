@@ -5,6 +5,7 @@ What may live here: one function an audience. Nothing is counted here.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from .. import __version__
@@ -21,13 +22,13 @@ def readings(ingest: Ingest) -> list[Reading]:
 
 
 def _counts(ingest: Ingest) -> Iterator[Reading]:
-    for (name, labels), count in ingest.ledger.counts.items():
+    counts = Counter(ingest.ledger.counts)
+    counts.update(ingest.policy.dialects.memory.counts)
+    for (name, labels), count in counts.items():
         yield Reading(name, labels, count)
     yield Reading("agent_exporter.template.hits", (), ingest.repeats.hits)
     for label, count in ingest.policy.dialects.folded.items():
         yield Reading("agent_exporter.folded.labels", (("label", label),), count)
-    for (name, labels), count in ingest.policy.dialects.memory.counts.items():
-        yield Reading(name, labels, count)
 
 
 def _gauges(ingest: Ingest) -> Iterator[Reading]:

@@ -40,7 +40,6 @@ class Sessions:
 
     def __init__(self, counts: Counts) -> None:
         self._counts = counts
-        self._counts[DROPPED] += 0  # begins at 0, so that the first one is an increase
         self._known: OrderedDict[int, Session] = OrderedDict()  # a plain one is slow to drop its first
         self._agents: dict[str, None] = {}
         self._once: OrderedDict[int, None] = OrderedDict()
