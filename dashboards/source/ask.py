@@ -66,8 +66,11 @@ def failing() -> str:
 
 
 def edge(value: float) -> str:
-    """Write a bucket's bound as a matcher: Prometheus 3 says `1.0` where 2 says what the exporter wrote."""
-    return f'le=~"{value:g}|{value:.1f}"' if value == int(value) else f'le="{value:g}"'
+    """Write a bucket's bound as a matcher: Prometheus 3 says `1.0` where 2 says what the exporter wrote.
+
+    The dot is escaped, for `1.0` as a regular expression is also 120.
+    """
+    return rf'le=~"{value:g}|{value:.0f}\\.0"' if value == int(value) else f'le="{value:g}"'
 
 
 def link(uid: str, **variables: str) -> str:

@@ -355,7 +355,7 @@ def test_numbers_are_those_of_the_thresholds(name):
     """15: every mark of a panel is a number of alerts/thresholds.yaml; only 0 and 1 stand for themselves."""
     known = {*numbers(THRESHOLDS), 0, 1}
     marks = {step["value"] for panel in panels(name) for each in steps(panel) for step in each} - {None}
-    edges = {float(found) for query in queries(name) for found in re.findall(r'le=~?"([\d.]+)', query.expression)}
+    edges = {float(found) for query in queries(name) for found in re.findall(r'\ble=~?"([\d.]+)', query.expression)}
 
     assert marks - known == set()
     assert edges - known == set()
