@@ -170,6 +170,15 @@ _WORK: Final = (
     _counter("agent.feedback", "{rating}", "Ratings that users gave.", "agent", "rating"),
 )
 
+_TELEMETRY: Final = (
+    _counter(
+        "agent.telemetry.failures",
+        "{failure}",
+        "What the library inside an agent could not do; pushes that failed lose no counts, as the next has them too.",
+        *("agent", "agent_instance", "reason"),
+    ),
+)
+
 _PROCESSES: Final = (
     _counter(
         "agent.process.cpu.time",
@@ -394,6 +403,7 @@ GROUPS: Final[dict[str, tuple[Instrument, ...]]] = {
     "Models": _MODELS,
     "Caches": _CACHES,
     "Sessions, turns and interfaces": _WORK,
+    "The library inside agents": _TELEMETRY,
     "Processes": _PROCESSES,
     "Runtimes": _RUNTIMES,
     "Queues and pools": _POOLS,
@@ -429,6 +439,7 @@ VALUES: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("agent.cost.usd", "basis"): ("reported", "estimated"),
     ("agent.cache.requests", "result"): ("hit", "miss"),
     ("agent.cache.evictions", "reason"): ("size", "ttl", "explicit", "unknown"),
+    ("agent.telemetry.failures", "reason"): ("push", "watch", "labels", "misuse"),
     ("agent.process.memory.usage", "type"): ("rss", "vms", "uss"),
     ("agent.process.disk.io", "direction"): ("read", "write"),
     ("system.cpu.time", "cpu_mode"): _CPU_MODES,

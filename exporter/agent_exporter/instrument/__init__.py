@@ -1,0 +1,1 @@
+"""The library inside agents: measures what they do and pushes it (docs/library.md)."""
