@@ -13,6 +13,7 @@ from .. import __version__
 
 COMMANDS = {
     "check": "Check the configuration and the dialect files.",
+    "profile": "Show what a running Python agent spends its processor time on.",
     "serve": "Receive OTLP from agents and serve /metrics.",
     "setup": "Show or write the settings that point an agent here.",
 }
