@@ -31,6 +31,16 @@ MAX_TOLD: Final = 100  # different complaints that are written to the log
 MAX_VALUE_LENGTH: Final = 128  # characters of a label's value
 OTHER: Final = "other"
 FAILURES: Final = "agent.telemetry.failures"
+# Tool calls with attributes of the program's own. No family of the catalogue: there, labels are fixed; it comes
+# to the page under its own name, as whatever agents push.
+ATTRIBUTED: Final = Instrument(
+    "agent.tool.attributed.executions",
+    Kind.COUNTER,
+    "{execution}",
+    "Tool calls by attributes that the program gave them.",
+    ("tool", "status"),
+)
+INSTRUMENTS: Final = {**CATALOG, ATTRIBUTED.name: ATTRIBUTED}
 _SENDER: Final = ("agent", "agent_instance")  # said by the resource
 _SAYINGS: Final = {  # by reason of a failure
     "push": "metrics are not delivered to %s",
@@ -160,13 +170,14 @@ _Cell = TypeVar("_Cell", Counter, Gauge, Histogram)
 class Watch:
     """Something that is read when exporting; `stop` ends it.
 
-    A fork copies what is watched, totals included: the child counts from its first reading on.
+    A fork copies what is watched, totals included: the child counts from its first reading on, but for
+    totals that are `fresh` in a child by themselves.
     """
 
-    __slots__ = ("_base", "_read", "_rebase", "_watches", "instrument", "since")
+    __slots__ = ("_base", "_fresh", "_read", "_rebase", "_watches", "instrument", "since")
 
-    def __init__(self, instrument: Instrument, read: Read, watches: list[Watch]) -> None:
-        self.instrument, self._read, self._watches = instrument, read, watches
+    def __init__(self, instrument: Instrument, read: Read, watches: list[Watch], *, fresh: bool) -> None:
+        self.instrument, self._read, self._watches, self._fresh = instrument, read, watches, fresh
         self._base: dict[Labels, float] = {}
         self._rebase = False
         self.since = time.time_ns()
@@ -197,7 +208,7 @@ class Watch:
 
     def zero(self) -> None:
         """Count from the next reading on."""
-        self._rebase = True
+        self._rebase = not self._fresh
         self.since = time.time_ns()
 
 
@@ -213,7 +224,7 @@ class Cells:
 
     def bind(self, kind: type[_Cell], name: str, labels: dict[str, str]) -> _Cell:
         """Find or make the cell of a label set, its siblings with it."""
-        instrument = CATALOG[name]
+        instrument = INSTRUMENTS[name]
         if instrument.kind is not _KINDS[kind]:
             raise TypeError(f"{name} is a {instrument.kind}")
         key = name, _texts(instrument, labels)
@@ -270,9 +281,12 @@ def histogram(name: str, **labels: str) -> Histogram:
     return _ALL.bind(Histogram, name, labels)
 
 
-def watch(name: str, read: Read) -> Watch:
-    """Let a counter or gauge be read when exporting: `read` gives labels and values, in the exporting thread."""
-    made = Watch(CATALOG[name], read, _ALL.watches)
+def watch(name: str, read: Read, *, fresh: bool = False) -> Watch:
+    """Let a counter or gauge be read when exporting: `read` gives labels and values, in the exporting thread.
+
+    A total that is `fresh` begins at 0 in a forked child, as a process's own times do.
+    """
+    made = Watch(CATALOG[name], read, _ALL.watches, fresh=fresh)
     if len(_ALL.watches) < MAX_WATCHES:
         _ALL.watches.append(made)
     else:
@@ -305,9 +319,10 @@ def fail(reason: str, what: str, error: Exception | None = None) -> None:
 
 def _texts(instrument: Instrument, labels: dict[str, str]) -> Labels:
     """Bring labels into the catalogue's order, as texts of a limited length."""
+    names = (*instrument.labels, *sorted(labels)) if instrument is ATTRIBUTED else instrument.labels
     return tuple(
         (name, str(labels[name])[:MAX_VALUE_LENGTH])
-        for name in instrument.labels
+        for name in dict.fromkeys(names)
         if name in labels and name not in _SENDER and labels[name] != ""
     )
 
