@@ -184,12 +184,12 @@ class Run:
 
     @property
     def costs(self) -> dict[str, Cost]:
-        """What this run took so far, by step; the whole, once it is over, by the profile's name."""
+        """What this run took so far: a step by `name.step`, the whole by its name, once it is over."""
         return {name: total.sum() for name, total in tuple(self._totals.items())}
 
     @property
     def averages(self) -> dict[str, Cost]:
-        """What the runs of this name in this process took on average, the whole by its name, a step by `name.step`."""
+        """What a run of this name took on average so far in this process, by the same names."""
         return _TOTALS.averages(self.name)
 
     def memory(self) -> float | None:
@@ -202,10 +202,10 @@ class Run:
             return
         seconds, has = time.perf_counter() - began, self.memory()
         growth = None if has is None or had is None else has - had
-        own = name.removeprefix(".") or self.name
-        if own in self._totals or len(self._totals) < MAX_NAMES:
-            self._totals.setdefault(own, Total()).add(seconds, growth)
-        _TOTALS.add(f"{self.name}{name}", seconds, growth, "error" if error else "ok")
+        name = f"{self.name}{name}"
+        if name in self._totals or len(self._totals) < MAX_NAMES:
+            self._totals.setdefault(name, Total()).add(seconds, growth)
+        _TOTALS.add(name, seconds, growth, "error" if error else "ok")
 
 
 def profile(name: str, *, memory: Memory | None = "rss") -> Run:
