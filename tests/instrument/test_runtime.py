@@ -130,13 +130,13 @@ def test_every_run_is_a_pause():
 def test_an_end_without_a_beginning_is_no_pause():
     """What another thread began, or nobody, is not measured."""
     watch_runtime()
-    garbage = runtime._ALL._garbage
+    hook = runtime._ALL._garbage._hook
 
-    garbage._ran("stop", {"generation": 0})
-    thread = threading.Thread(target=garbage._ran, args=("start", {"generation": 0}))
+    hook("stop", {"generation": 0})
+    thread = threading.Thread(target=hook, args=("start", {"generation": 0}))
     thread.start()
     thread.join()
-    garbage._ran("stop", {"generation": 0})
+    hook("stop", {"generation": 0})
 
     assert PAUSE not in names()
 

@@ -30,41 +30,37 @@ SELF: Final = {"role": "self"}
 _PROC: Final = Path("/proc/self")
 
 Reading = tuple[dict[str, str], float]
+Hook = Callable[[str, dict[str, int]], None]
 
 
 class Garbage:
     """The garbage collector: how long each run took, by its generation, and what the runs amount to."""
 
     def __init__(self) -> None:
-        self._pauses: dict[int, cells.Histogram] = {}
-        self._began: dict[int, float] = {}  # by thread: nobody but the one that began a run ends it
         self._base: list[dict[str, int]] = []
+        self._began: dict[int, float] = {}  # by thread: nobody but the one that began a run ends it
+        self._hook: Hook | None = None
 
     def start(self) -> None:
         """Count from now on."""
         self._base = gc.get_stats()
-        self._pauses = {
-            each: cells.histogram("agent.runtime.gc.pause", **RUNTIME, generation=str(each))
+        pauses = [
+            cells.histogram("agent.runtime.gc.pause", **RUNTIME, generation=str(each))
             for each in range(len(self._base))
-        }
-        gc.callbacks.append(self._ran)
+        ]
+        self._hook = _hook(self._began, [pause.record for pause in pauses])
+        gc.callbacks.append(self._hook)
 
     def restart(self) -> None:
         """Count from now on in a child, whose collector remembers the parent's runs."""
         self._base = gc.get_stats()
-        self._began = {}
+        self._began.clear()
 
     def stop(self) -> None:
         """Hear of no run any more."""
-        if self._ran in gc.callbacks:
-            gc.callbacks.remove(self._ran)
-
-    def _ran(self, phase: str, info: dict[str, int]) -> None:
-        thread = threading.get_ident()
-        if phase == "start":
-            self._began[thread] = time.perf_counter()
-        elif (began := self._began.pop(thread, None)) is not None:
-            self._pauses[info["generation"]].record(time.perf_counter() - began)
+        if self._hook in gc.callbacks:
+            gc.callbacks.remove(self._hook)
+        self._hook = None
 
     def collections(self) -> Iterator[Reading]:
         """Count runs by generation."""
@@ -80,6 +76,19 @@ class Garbage:
     def _since(self) -> Iterator[tuple[str, dict[str, int]]]:
         for generation, (base, now) in enumerate(zip(self._base, gc.get_stats(), strict=True)):
             yield str(generation), {name: value - base[name] for name, value in now.items()}
+
+
+def _hook(began: dict[int, float], records: list[Callable[[float], None]]) -> Hook:
+    """Make what CPython calls before and after each run; it holds all it needs, as runs can come by the thousand."""
+    clock, ident, end = time.perf_counter, threading.get_ident, began.pop
+
+    def ran(phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            began[ident()] = clock()
+        elif (since := end(ident(), None)) is not None:
+            records[info["generation"]](clock() - since)
+
+    return ran
 
 
 class Heartbeat:
