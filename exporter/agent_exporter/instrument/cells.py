@@ -14,6 +14,7 @@ for one observation and until the next reading.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
@@ -216,11 +217,16 @@ class Cells:
     """All cells and watches of the process."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Have nothing."""
         self.lock = RLock()  # reentrant: a finalizer may ask for a cell while one is made
         self.cells: dict[tuple[str, Labels], Cell] = {}
         self.sets: dict[str, int] = {}
         self.watches: list[Watch] = []
         self.told: set[tuple[str, str]] = set()
+        self.announce: Callable[[], object] = _nobody  # called when a family is new
 
     def bind(self, kind: type[_Cell], name: str, labels: dict[str, str]) -> _Cell:
         """Find or make the cell of a label set, its siblings with it."""
@@ -239,6 +245,8 @@ class Cells:
             if self.sets.get(name, 0) >= MAX_LABEL_SETS:
                 labels = _folded(instrument, labels)
                 fail("labels", name)
+            if name not in self.sets:
+                self.announce()
             for each in (*_siblings(instrument, labels), labels):
                 if (name, each) not in self.cells:
                     self.cells[name, each] = kind(instrument)
@@ -263,20 +271,24 @@ class Cells:
             each.zero()
 
 
+def _nobody() -> None:
+    """Stand in for who wants to hear of new families."""
+
+
 _ALL: Final = Cells()
 
 
-def counter(name: str, **labels: str) -> Counter:
+def counter(name: str, /, **labels: str) -> Counter:
     """Find or make the counter of a label set."""
     return _ALL.bind(Counter, name, labels)
 
 
-def gauge(name: str, **labels: str) -> Gauge:
+def gauge(name: str, /, **labels: str) -> Gauge:
     """Find or make the gauge of a label set."""
     return _ALL.bind(Gauge, name, labels)
 
 
-def histogram(name: str, **labels: str) -> Histogram:
+def histogram(name: str, /, **labels: str) -> Histogram:
     """Find or make the histogram of a label set."""
     return _ALL.bind(Histogram, name, labels)
 
@@ -304,9 +316,17 @@ def zero() -> None:
     _ALL.zero()
 
 
+os.register_at_fork(after_in_child=zero)
+
+
+def announce(call: Callable[[], object]) -> None:
+    """Name who wants to hear of families that are new."""
+    _ALL.announce = call
+
+
 def reset() -> None:
     """Forget all cells and watches; for tests, as whoever holds a handle counts for nobody."""
-    _ALL.__init__()  # type: ignore[misc]
+    _ALL.forget()
 
 
 def fail(reason: str, what: str, error: Exception | None = None) -> None:
