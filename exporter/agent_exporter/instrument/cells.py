@@ -44,7 +44,7 @@ ATTRIBUTED: Final = Instrument(
 INSTRUMENTS: Final = {**CATALOG, ATTRIBUTED.name: ATTRIBUTED}
 _SENDER: Final = ("agent", "agent_instance")  # said by the resource
 _SAYINGS: Final = {  # by reason of a failure
-    "push": "metrics are not delivered to %s",
+    "push": "metrics are not delivered to %s; the next push has them too, and this is said once",
     "watch": "%s cannot be read",
     "labels": "%s has too many label sets",
     "misuse": "%s",
@@ -334,7 +334,8 @@ def fail(reason: str, what: str, error: Exception | None = None) -> None:
     counter(FAILURES, reason=reason).add()
     if SWITCH.on and (reason, what) not in _ALL.told and len(_ALL.told) < MAX_TOLD:
         _ALL.told.add((reason, what))
-        log.warning("%s: %s", _SAYINGS[reason] % what, type(error).__name__ if error else "counted")
+        said = _SAYINGS[reason] % what
+        log.warning("%s (%s)", said, type(error).__name__) if error else log.warning("%s", said)
 
 
 def _texts(instrument: Instrument, labels: dict[str, str]) -> Labels:

@@ -8,6 +8,7 @@ again, as the next one says everything that it said.
 from __future__ import annotations
 
 import atexit
+import concurrent.futures.thread  # noqa: F401  # has hooks for forks, which must not come in the middle of one
 import contextlib
 import os
 import sys
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 INTERVAL: Final = 15.0  # seconds: as often as Prometheus reads the collector (alerts/prometheus.yml)
 SHORTEST: Final = 0.1
 COMPANY: Final = 0.1  # seconds that a new family waits for others
-LOADING: Final = 5.0  # seconds that a fork waits at most while modules are loaded
+PATIENCE: Final = 2.0  # seconds that a fork waits at most
 ENDING: Final = 2.0  # seconds that the end of the program waits at most
 
 
@@ -36,7 +37,7 @@ class Pusher:
 
     def __init__(self, identity: Identity, interval: float) -> None:
         self.identity, self.interval = identity, interval
-        self.loading = Lock()  # held while modules are loaded: a child of a fork in between could never load them
+        self.busy = Lock()  # held while a fork would leave a child with half of something
         self.wake, self.done = Event(), Event()
         self.asked: list[Event] = []
         self.ending = False
@@ -68,7 +69,7 @@ class Pusher:
     def _run(self) -> None:
         try:
             cells.collect()  # in a child, totals that are watched count from here on
-            with self.loading:
+            with self.busy:  # a module that is half loaded can never be loaded in the child
                 self._load()
             while not self._turn():
                 pass
@@ -78,6 +79,7 @@ class Pusher:
         except Exception as error:  # noqa: BLE001  # nobody else would see it
             cells.fail("push", "a collector", error)
         finally:
+            self._give_up()
             self.done.set()
             self._answer(self.asked)
 
@@ -87,7 +89,7 @@ class Pusher:
         self.otlp = otlp
         self.exporter, self.where = otlp.exporter()
         otlp.hush(self._give_up)  # what it would log is that it tries again later
-        self.resource = self.identity.attributes(otlp.environment)
+        self.resource = self.identity.attributes()
 
     def _give_up(self) -> None:
         """End what the exporter is about to wait for; the next push has another."""
@@ -113,7 +115,9 @@ class Pusher:
         try:
             if self.exporter is None:
                 self.exporter, _ = self.otlp.exporter()
-            good = self.exporter.export(self.otlp.data(points, self.resource)).name == "SUCCESS"
+            # What gRPC is in the middle of, it is in the middle of for ever in a child.
+            with self.busy if "grpc" in self.exporter.__module__ else contextlib.nullcontext():
+                good = self.exporter.export(self.otlp.data(points, self.resource)).name == "SUCCESS"
         except Exception:  # noqa: BLE001  # it is code of others
             good = False
         if not good:
@@ -167,16 +171,16 @@ class Library:
     # -- forks ------------------------------------------------------------
 
     def before_fork(self) -> None:
-        """Wait until nothing is being loaded."""
+        """Wait until nothing is half done."""
         pusher, util = self.pusher, sys.modules.get("multiprocessing.util")
-        self.waits = pusher is not None and pusher.loading.acquire(timeout=LOADING)
+        self.waits = pusher is not None and pusher.busy.acquire(timeout=PATIENCE)
         if util is not None:
             util.register_after_fork(self, _finalize)
 
     def after_fork(self) -> None:
         """Go on in the parent."""
         if self.waits and self.pusher is not None:
-            self.pusher.loading.release()
+            self.pusher.busy.release()
         self.waits = False
 
     def go_on(self) -> None:

@@ -1,4 +1,4 @@
-"""What the OpenTelemetry SDK is needed for: its data classes, its exporter, its reading of the environment.
+"""What the OpenTelemetry SDK is needed for: its data classes and its exporter.
 
 Rule: only the exporting thread loads this module, so that a program's own start waits for nothing.
 """
@@ -33,11 +33,6 @@ _EXPORTERS: Final = {
     "http/protobuf": ("opentelemetry.exporter.otlp.proto.http.metric_exporter", "http://127.0.0.1:4318/v1/metrics"),
     "grpc": ("opentelemetry.exporter.otlp.proto.grpc.metric_exporter", "http://127.0.0.1:4317"),
 }
-
-
-def environment() -> dict[str, Any]:
-    """Read what OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME and the SDK's detectors say of this process."""
-    return dict(Resource.create().attributes)
 
 
 def exporter() -> tuple[sdk.MetricExporter, str]:
