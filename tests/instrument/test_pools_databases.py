@@ -144,7 +144,7 @@ def test_psycopg_pool_counts_who_went_without(points, postgres):
         watch_pool(pool, "db")
         with pool.connection():
             used = sizes(points)
-            waiter = threading.Thread(target=lambda: pytest.raises(psycopg_pool.PoolTimeout, pool.getconn, SHORT))
+            waiter = threading.Thread(target=give_up, args=(pool,))
             waiter.start()
             until(lambda: sizes(points)[3] == 1)
             with pytest.raises(psycopg_pool.TooManyRequests):
@@ -294,3 +294,9 @@ def until(condition):
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def give_up(pool):
+    """Wait for a connection in vain."""
+    with pytest.raises(psycopg_pool.PoolTimeout):
+        pool.getconn(SHORT)

@@ -6,6 +6,7 @@ class's name hold, other objects of its class are not touched; copies and pickle
 
 from __future__ import annotations
 
+import copyreg
 import functools
 from collections.abc import Callable
 from typing import Any, Final
@@ -53,4 +54,8 @@ def _reduce(self: Any, protocol: Any) -> Any:
     made = base.__reduce_ex__(self, protocol)
     if not isinstance(made, tuple):
         return made
-    return (made[0], tuple(base if each is kind else each for each in made[1]), *made[2:])
+    make, args, *rest = made
+    args = tuple(base if each is kind else each for each in args)
+    if make is copyreg.__newobj__:  # type: ignore[attr-defined]  # pickle wants it for the object's own class only
+        make = base.__new__
+    return (make, args, *rest)

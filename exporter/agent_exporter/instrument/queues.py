@@ -29,13 +29,13 @@ def watch_queue(queue: Q, name: str, *, waits: bool = False) -> Q:
     """
     try:
         if not callable(getattr(queue, "qsize", None)):
-            unknown("queue", queue)
+            unknown("a queue", queue)
             return queue
         observe(queue, ("name", name), [Row("agent.queue.size", {}, _size), Row("agent.queue.limit", {}, _limit)])
         if waits and not (is_a(queue, *KEEPING) and graft(queue, lambda base: _stamping(base, name))):
-            unknown("queue to measure waits of", queue)
+            unknown("the waits in a queue", queue)
     except Exception as error:  # noqa: BLE001  # the agent goes on without
-        unknown("queue", queue, error)
+        unknown("a queue", queue, error)
     return queue
 
 

@@ -38,26 +38,30 @@ class Entry:
         self.target, self.name, self.rows = target, dict([name]), tuple(rows)
         self.last: dict[int, float] = {}  # a counter's last reading, by row
 
-    def read(self, family: str) -> Iterator[tuple[int, dict[str, str], float]]:
-        """Read the rows of a family; one that fails is counted and spoils no other."""
-        object_ = self.target()
-        if object_ is None:
-            return
-        for index, row in enumerate(self.rows):
-            if row.family == family:
+    def read(self, family: str) -> dict[int, float]:
+        """Read the rows of a family, by their places; one that fails is counted and spoils no other."""
+        target, values = self.target(), {}
+        for place, row in enumerate(self.rows):
+            if row.family == family and target is not None:
                 try:
-                    value = row.read(object_)
+                    value = row.read(target)
                 except Exception as error:  # noqa: BLE001  # it is code of others
                     fail("watch", family, error)
                 else:
                     if value is not None:
-                        yield index, {**self.name, **row.labels}, float(value)
+                        values[place] = float(value)
+        return values
 
-    def grown(self, index: int, value: float) -> float:
-        """Say by how much a counter grew; one that fell was set to zero in between."""
-        before = self.last.get(index, 0.0)
-        self.last[index] = value
-        return value - before if value >= before else value
+    def grown(self, values: dict[int, float]) -> dict[int, float]:
+        """Say by how much counters grew; when one fell, all of them were set to zero in between."""
+        begun_anew = any(value < self.last.get(place, 0.0) for place, value in values.items())
+        before = {} if begun_anew else self.last
+        self.last = {**self.last, **values}
+        return {place: value - before.get(place, 0.0) for place, value in values.items()}
+
+    def labels(self, place: int) -> dict[str, str]:
+        """List the labels of a row."""
+        return {**self.name, **self.rows[place].labels}
 
 
 class List:
@@ -80,18 +84,21 @@ class List:
 
     def read(self, family: str) -> Iterator[tuple[dict[str, str], float]]:
         """Read a family of all objects; of counters the sum, which never falls."""
-        counts = CATALOG[family].kind is Kind.COUNTER
-        changed = {}
-        for entry in tuple(self.entries.values()):
-            for index, labels, value in entry.read(family):
-                if not counts:
-                    yield labels, value
-                    continue
-                # What a name's earlier objects counted stays in its total, so that the next go on from there.
+        entries = tuple(self.entries.values())
+        if CATALOG[family].kind is not Kind.COUNTER:
+            yield from (
+                (entry.labels(place), value) for entry in entries for place, value in entry.read(family).items()
+            )
+            return
+        # What a name's earlier objects counted stays in its total, so that the next go on from there.
+        found = {}
+        for entry in entries:
+            for place, growth in entry.grown(entry.read(family)).items():
+                labels = entry.labels(place)
                 key = family, tuple(labels.values())
-                self.totals[key] = self.totals.get(key, 0.0) + entry.grown(index, value)
-                changed[key] = labels
-        for key, labels in changed.items():
+                self.totals[key] = self.totals.get(key, 0.0) + growth
+                found[key] = labels
+        for key, labels in found.items():
             yield labels, self.totals[key]
 
 
@@ -152,4 +159,4 @@ def unknown(what: str, target: object, error: Exception | None = None) -> None:
     text = f"{what} of type {type(target).__module__}.{type(target).__qualname__}"
     if text not in _TOLD and len(_TOLD) < MAX_TOLD:
         _TOLD.add(text)
-        log.warning("cannot watch a %s: %s", text, type(error).__name__ if error else "nothing is known of it")
+        log.warning("cannot watch %s: %s", text, type(error).__name__ if error else "nothing is known of it")

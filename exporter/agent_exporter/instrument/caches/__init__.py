@@ -29,9 +29,9 @@ def watch_cache(cache: C, name: str) -> C:
     """Count a cache's look-ups and entries; give back the cache itself."""
     try:
         if not (_by_library(cache, name) or counted.adapt(cache, name)):
-            unknown("cache", cache)
+            unknown("a cache", cache)
     except Exception as error:  # noqa: BLE001  # the agent goes on without
-        unknown("cache", cache, error)
+        unknown("a cache", cache, error)
     return cache
 
 

@@ -71,7 +71,7 @@ def single_flight(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     def decorate(load: Callable[P, R]) -> Callable[P, R]:
         recorded = Loads(name)
         if inspect.isgeneratorfunction(load) or inspect.isasyncgenfunction(load):
-            unknown("loader", load)
+            unknown("a loader", load)
             return cast("Callable[P, R]", load)
         if inspect.iscoroutinefunction(load):
             return cast("Callable[P, R]", _shared_async(cast("Callable[P, Awaitable[Any]]", load), recorded))

@@ -53,9 +53,9 @@ def watch_pool(
         if used or idle:
             _observe(pool, name, limit, used, idle)
         elif not (_by_library(pool, name, limit, waits) or semaphores.telling(pool, name, limit, None)):
-            unknown("pool", pool)
+            unknown("a pool", pool)
     except Exception as error:  # noqa: BLE001  # the agent goes on without
-        unknown("pool", pool, error)
+        unknown("a pool", pool, error)
     return pool
 
 

@@ -7,7 +7,6 @@ idle to themselves, so those in use are counted here; httpx does not tell its li
 from __future__ import annotations
 
 import inspect
-import sys
 from typing import Any
 
 from ..graft import Method, graft
@@ -107,15 +106,13 @@ def _send(send: Method, waits: Waits) -> Method:
 
 
 def aiohttp(client: Any, name: str, limit: float | None, waits: Waits | None) -> bool:
-    """Watch a session or its connector; only a session tells who went without a connection."""
+    """Watch a session or its connector; a server that takes too long to connect to counts as none free."""
     connector = getattr(client, "connector", client)
     if not is_a(connector, "aiohttp:BaseConnector"):
         return False
     rows = [Row("agent.pool.limit", {}, lambda connector: limit if limit is not None else connector.limit or None)]
     if waits and graft(connector, lambda base: {"connect": _connect(base.connect, waits)}):
         rows += [waiting(waits), used(waits)]
-        if client is not connector:
-            client.trace_configs.append(_timeouts(waits))
     observe(connector, ("name", name), rows)
     return True
 
@@ -126,24 +123,3 @@ def _connect(connect: Method, waits: Waits) -> Method:
         connection.add_callback(waits.give)
 
     return timed(connect, waits, took)
-
-
-def _timeouts(waits: Waits) -> Any:
-    """Hear of requests that got no connection in time: what waits is only told that it is cancelled."""
-
-    async def queued(_session: Any, context: Any, _told: Any) -> None:
-        context.queued = True
-
-    async def free(_session: Any, context: Any, _told: Any) -> None:
-        context.queued = False
-
-    async def failed(_session: Any, context: Any, told: Any) -> None:
-        if getattr(context, "queued", False) and is_a(told.exception, "aiohttp:ConnectionTimeoutError"):
-            waits.went_without()
-
-    trace = sys.modules["aiohttp"].TraceConfig()
-    trace.on_connection_queued_start.append(queued)
-    trace.on_connection_queued_end.append(free)
-    trace.on_request_exception.append(failed)
-    trace.freeze()
-    return trace

@@ -67,10 +67,6 @@ class Waits:
         if self.used >= members:
             self.used -= members
 
-    def went_without(self) -> None:
-        """Count a caller of whom no exception tells that none was free in time."""
-        self._timeouts.add()
-
 
 def waiting(waits: Waits) -> Row:
     """Tell how many are waiting now."""
