@@ -5,7 +5,6 @@ What may live here: recording loads and waits, and a decorator by which callers 
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import threading
@@ -134,6 +133,8 @@ def _lead(load: Callable[[], R], recorded: Loads, flight: _Flight[R], land: Call
 
 
 def _shared_async(load: Callable[P, Awaitable[R]], recorded: Loads) -> Callable[P, Awaitable[R]]:
+    import asyncio  # noqa: PLC0415  # takes long to load, and not every agent has it
+
     flights: dict[Hashable, asyncio.Future[R]] = {}
 
     @functools.wraps(load)
@@ -154,7 +155,7 @@ def _shared_async(load: Callable[P, Awaitable[R]], recorded: Loads) -> Callable[
     return call
 
 
-async def _lead_async(load: Awaitable[R], recorded: Loads, landed: asyncio.Future[R], land: Callable[[], object]) -> R:
+async def _lead_async(load: Awaitable[R], recorded: Loads, landed: Any, land: Callable[[], object]) -> R:
     try:
         with recorded.loading():
             value = await load

@@ -6,7 +6,6 @@ is submitted is followed; how many workers there may be has to be said (`limit`)
 
 from __future__ import annotations
 
-from concurrent.futures import Future
 from typing import Any, Final
 
 from ..graft import Method, graft
@@ -29,7 +28,7 @@ def executor(pool: Any, name: str, limit: float | None, waits: Waits | None) -> 
         if graft(pool, lambda base: {"submit": _timed(base.submit, waits)}):
             rows += [waiting(waits), used(waits)]
     else:
-        under_way: dict[int, Future[Any]] = {}
+        under_way: dict[int, Any] = {}
         if graft(pool, lambda base: {"submit": _followed(base.submit, under_way)}):
             rows += _counts(under_way, limit)
     observe(pool, ("name", name), rows)
@@ -77,7 +76,7 @@ def _timed(submit: Method, waits: Waits) -> Method:
     return submit_timed
 
 
-def _followed(submit: Method, under_way: dict[int, Future[Any]]) -> Method:
+def _followed(submit: Method, under_way: dict[int, Any]) -> Method:
     def submit_followed(self: Any, fn: Method, /, *args: Any, **kwargs: Any) -> Any:
         future = submit(self, fn, *args, **kwargs)
         under_way[id(future)] = future
@@ -87,7 +86,7 @@ def _followed(submit: Method, under_way: dict[int, Future[Any]]) -> Method:
     return submit_followed
 
 
-def _counts(under_way: dict[int, Future[Any]], limit: float | None) -> list[Row]:
+def _counts(under_way: dict[int, Any], limit: float | None) -> list[Row]:
     """Tell calls that run from calls that wait: a process pool calls one more than it has workers running."""
 
     def running(_: Any) -> float:

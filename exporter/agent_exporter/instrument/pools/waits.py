@@ -5,7 +5,6 @@ What may live here: recording waits, and methods that do so around a library's o
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable
 from time import perf_counter
@@ -51,7 +50,7 @@ class Waits:
         without = error is not None and self._none_free(error)
         if without:
             self._timeouts.add()
-        if error is None or without or isinstance(error, asyncio.CancelledError):
+        if error is None or without or is_a(error, "asyncio:CancelledError"):
             self._duration.record(perf_counter() - begun)
 
     def drop(self) -> None:
