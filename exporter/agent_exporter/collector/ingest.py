@@ -18,6 +18,7 @@ from ..decode import records, wire
 from ..decode.records import Invalid
 from ..decode.wire import Key, Origin
 from ..dialects import Dialects
+from ..dialects.told import SCOPE
 from ..model import Answer, Family, Labels, Measurement, Rejection, Resource, Scope, Signal
 from ..store import histograms
 from ..store.streams import Notes
@@ -101,7 +102,19 @@ class Ingest:
                     answer.accepted += repeated[1].count
                 else:
                     self._points(found, raw, *(plain or wire.metric(raw)), answer, now)
+        if self.policy.dialects.memory.told.news:
+            self._reconsider()
         return answer
+
+    def _reconsider(self) -> None:
+        """Let streams of agents whose library tells more than before be resolved anew, without what they say now."""
+        told = self.policy.dialects.memory.told
+        for meter, intakes in self._meters.values():
+            if meter.agent in told.news and meter.scope.name != SCOPE:
+                for intake in intakes.values():
+                    if intake.refusal is None:
+                        intake.retire(set(intake.streams.rows.values()))
+        told.news.clear()
 
     def _points(
         self,
