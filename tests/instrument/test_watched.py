@@ -1,5 +1,7 @@
 import ast
+import functools
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -7,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_exporter.instrument import cells, graft, watched
+from agent_exporter.instrument import graft, watched
+from agent_exporter.instrument.caches import watch_cache
 from agent_exporter.instrument.watched import Row, observe, unknown
 
 LIBRARIES = {
@@ -110,16 +113,44 @@ def test_things_come_and_go_while_they_are_read(points):
 
 
 def test_child_counts_from_its_own_beginning(points):
-    """After a fork the child does not tell again what the parent counted."""
+    """A forked child does not tell again what the parent counted, nor misses what it counts itself."""
+    cached = watch_cache(functools.cache(abs), "it")
     thing = Thing(5)
-    observe(thing, ("cache", "it"), [Row(COUNTER, {"reason": "size"}, lambda thing: thing.value)])
-    assert points() == {(COUNTER, "it", "size"): 5}
+    observe(thing, ("cache", "thing"), [Row(COUNTER, {"reason": "size"}, lambda thing: thing.value)])
+    cached(1)
+    assert points("agent.cache.r")["agent.cache.requests", "it", "miss"] == 1
+    cached(2)
 
-    cells.zero()  # what a forked child does
-    assert points() == {(COUNTER, "it", "size"): 0}
-    thing.value = 7
+    def child():
+        cached(1)
+        cached(3)
+        before = points(COUNTER)
+        thing.value = 7
+        return before, points("agent.cache")
 
-    assert points() == {(COUNTER, "it", "size"): 2}
+    before, after = in_fork(child)
+
+    assert before == {(COUNTER, "thing", "size"): 0}
+    assert after[COUNTER, "thing", "size"] == 2
+    assert after["agent.cache.requests", "it", "hit"] == 1
+    assert after["agent.cache.requests", "it", "miss"] == 1
+    assert points("agent.cache.r")["agent.cache.requests", "it", "miss"] == 2
+
+
+def in_fork(act):
+    """Do something in a forked child; returns what it returned."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(write, pickle.dumps(act()))
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        told = pipe.read()
+    os.waitpid(child, 0)
+    return pickle.loads(told)
 
 
 def test_complaints_have_a_limit(points, caplog):

@@ -6,6 +6,8 @@ costs a call of what is watched anything, and nothing keeps it alive: what is co
 
 from __future__ import annotations
 
+import functools
+import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
@@ -14,6 +16,7 @@ from ..catalog import CATALOG
 from ..model import Kind
 from .cells import FAILURES, SWITCH, Watch, counter, fail, log, watch
 
+LOCKLESS: Final = ("functools:_lru_cache_wrapper",)  # caches that are read without any lock
 MAX_TOLD: Final = 100  # kinds of objects that are complained of
 
 # Objects of other libraries have no types here: they are not imported.
@@ -32,11 +35,12 @@ class Row(NamedTuple):
 class Entry:
     """One object that is watched, under one name."""
 
-    __slots__ = ("last", "name", "rows", "target")
+    __slots__ = ("last", "name", "rebase", "rows", "target")
 
     def __init__(self, target: Target, name: tuple[str, str], rows: Sequence[Row]) -> None:
         self.target, self.name, self.rows = target, dict([name]), tuple(rows)
         self.last: dict[int, float] = {}  # a counter's last reading, by row
+        self.rebase: set[int] = set()  # rows that count from their next reading on
 
     def read(self, family: str) -> dict[int, float]:
         """Read the rows of a family, by their places; one that fails is counted and spoils no other."""
@@ -54,10 +58,24 @@ class Entry:
 
     def grown(self, values: dict[int, float]) -> dict[int, float]:
         """Say by how much counters grew; when one fell, all of them were set to zero in between."""
+        self.last |= {place: value for place, value in values.items() if place in self.rebase}
+        self.rebase -= values.keys()
         begun_anew = any(value < self.last.get(place, 0.0) for place, value in values.items())
         before = {} if begun_anew else self.last
         self.last = {**self.last, **values}
         return {place: value - before.get(place, 0.0) for place, value in values.items()}
+
+    def forked(self) -> None:
+        """Leave to the parent what it counted.
+
+        Only what surely takes no lock is read here, as a lock may have been copied while it was held. Of
+        the rest it is not known what was counted between the fork and the next reading.
+        """
+        if is_a(self.target(), *LOCKLESS):
+            for family in {row.family for row in self.rows}:
+                self.last.update(self.read(family))
+        else:
+            self.rebase = set(range(len(self.rows)))
 
     def labels(self, place: int) -> dict[str, str]:
         """List the labels of a row."""
@@ -80,7 +98,8 @@ class List:
         self.entries[key] = entry
         for family in dict.fromkeys(row.family for row in entry.rows):
             if family not in self.watches:
-                self.watches[family] = watch(family, lambda family=family: self.read(family))  # type: ignore[misc]
+                read = functools.partial(self.read, family)
+                self.watches[family] = watch(family, read, fresh=True)  # a fork is seen to here
 
     def read(self, family: str) -> Iterator[tuple[dict[str, str], float]]:
         """Read a family of all objects; of counters the sum, which never falls."""
@@ -101,8 +120,16 @@ class List:
         for key, labels in found.items():
             yield labels, self.totals[key]
 
+    def forked(self) -> None:
+        """Begin anew in a forked child."""
+        self.totals.clear()
+        for entry in tuple(self.entries.values()):
+            entry.forked()
+
 
 _LIST: Final = List()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_LIST.forked)
 _TOLD: Final[set[str]] = set()
 
 

@@ -90,7 +90,7 @@ def _counts(under_way: dict[int, Any], limit: float | None) -> list[Row]:
     """Tell calls that run from calls that wait: a process pool calls one more than it has workers running."""
 
     def running(_: Any) -> float:
-        runs = sum(future.running() for future in tuple(under_way.values()))
+        runs = float(sum(future.running() for future in tuple(under_way.values())))
         return runs if limit is None else min(runs, limit)
 
     return [
