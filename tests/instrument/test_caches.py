@@ -281,6 +281,53 @@ def test_cachetools_entries_made_when_missing(points):
     assert lookups(points)[1] == 1
 
 
+def test_cachetools_evictions_of_ones_own(points):
+    """However a class of somebody's throws out, what goes to make room is that, and its steps are not counted."""
+
+    class Halved(cachetools.Cache):
+        def popitem(self):
+            assert self.get("nothing") is None
+            with pytest.raises(KeyError):
+                self["nothing"]
+            key = next(iter(self))
+            return key, self.pop(key)
+
+    class Emptied(cachetools.Cache):
+        def popitem(self):
+            key = next(iter(self))
+            value = self[key]
+            self.clear()
+            return key, value
+
+    class Popped(cachetools.LRUCache):
+        def clear(self):
+            while len(self):
+                self.popitem()
+
+    for kind in (Halved, Emptied, Popped):
+        cache = watch_cache(kind(2), "it")
+        cache.update({1: 1, 2: 2, 3: 3})
+    assert evictions(points) == (3, 0, 0)
+    cache.clear()
+
+    assert evictions(points) == (3, 0, 2)
+    assert lookups(points) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", [*CLASSES, *AGEING])
+def test_cachetools_removals_of_nothing(points, kind):
+    """What is not there cannot be removed, raises as ever, and is no eviction."""
+    cache = watch_cache(made(kind), "it")
+
+    with pytest.raises(KeyError):
+        del cache[1]
+    with pytest.raises(KeyError):
+        cache.popitem()
+    cache.clear()
+
+    assert evictions(points) == (0, 0, 0)
+
+
 def test_cachetools_sizes_in_bytes(points):
     """Where entries are measured with sys.getsizeof, size and limit are bytes; other measures are nobody's unit."""
     cache = watch_cache(cachetools.LRUCache(10_000, getsizeof=sys.getsizeof), "it")
@@ -297,8 +344,9 @@ def test_cachetools_copies_are_plain(points, kind):
     """A copy or a pickle is of the class that there was, and counts nothing."""
     cache = watch_cache(kind(3) if kind in CLASSES else kind(3, 10), "it")
     cache[1] = 1
+    protocols = range(2 if kind is cachetools.LFUCache else 0, 6)  # which cannot be pickled by older ones
 
-    for same in (copy(cache), pickle.loads(pickle.dumps(cache))):
+    for same in (copy(cache), *(pickle.loads(pickle.dumps(cache, protocol)) for protocol in protocols)):
         assert type(same) is kind
         assert same[1] == 1
 
@@ -378,6 +426,43 @@ def test_switched_off(points):
     assert dict(cache) == {2: 1}
 
 
+def test_cachetools_watched_twice(points):
+    """A cache that is counted under a name keeps it."""
+    cache = watch_cache(watch_cache(cachetools.LRUCache(1), "it"), "other")
+    cache[1] = 1
+    assert cache[1] == 1
+
+    assert points("agent.cache") == {
+        (REQUESTS, "it", "hit"): 1,
+        (REQUESTS, "it", "miss"): 0,
+        **{(EVICTIONS, "it", reason): 0 for reason in ("size", "ttl", "explicit")},
+        (ENTRIES, "it"): 1,
+        (MOST, "it"): 1,
+    }
+
+
+@pytest.mark.parametrize("kind", [aiocache.plugins.TimingPlugin, diskcache.Disk, cachetools.TTLCache._Link])
+def test_other_things_of_known_libraries(points, caplog, tmp_path, kind):
+    """What a library has besides caches is unknown, like anything else."""
+    watch_cache(kind(tmp_path) if kind is diskcache.Disk else kind(), "it")
+
+    assert len(caplog.records) == 1
+    assert points("agent.cache") == {}
+
+
+def test_functions_with_something_else_called_cache(points, caplog):
+    """A function that has a `cache` of no kind that is known is an unknown one."""
+
+    def function():
+        """Do nothing."""
+
+    function.cache = {}
+    watch_cache(function, "it")
+
+    assert len(caplog.records) == 1
+    assert points("agent.cache") == {}
+
+
 # --- diskcache
 
 
@@ -447,6 +532,8 @@ def test_aiocache(points):
         found += await cache.multi_get(["a", "b"])
         await cache.delete("a")
         await cache.delete("a")
+        with pytest.raises(AttributeError):
+            cache.plugins[1].what_no_plugin_has  # noqa: B018
         return found, cache.plugins[0] is others
 
     assert asyncio.run(main()) == ([1, None, 2, 1, None], True)

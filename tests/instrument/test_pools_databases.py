@@ -114,6 +114,21 @@ def test_sqlalchemy_reads_only_without_waits(points, postgres):
     assert found == (1, 0, None, None, None)
 
 
+def test_psycopg_and_asyncpg_read_only_without_waits(points, postgres):
+    """Pools that are only read keep their classes."""
+
+    async def main():
+        async with asyncpg.create_pool(f"postgresql://{postgres}", min_size=0, max_size=3) as pool:
+            watch_pool(pool, "db", waits=False)
+            return type(pool), sizes(points)
+
+    with psycopg_pool.ConnectionPool(f"postgresql://{postgres}", min_size=1, max_size=2) as pool:
+        pool.wait()
+        watch_pool(pool, "sync", waits=False)
+        assert (type(pool), sizes(points, "sync")) == (psycopg_pool.ConnectionPool, (0, 1, 2, None, None))
+    assert asyncio.run(main()) == (asyncpg.Pool, (0, 0, 3, None, None))
+
+
 def test_psycopg_pool_with_several_takers(points, postgres):
     """Of four threads that want the only connection three wait for those before them."""
     with psycopg_pool.ConnectionPool(f"postgresql://{postgres}", min_size=1, max_size=1, open=True) as pool:

@@ -7,6 +7,8 @@ import httpx
 import pytest
 
 from agent_exporter.instrument.pools import watch_pool
+from agent_exporter.instrument.pools.http import Trace
+from agent_exporter.instrument.pools.waits import Waits
 
 WAIT, TIMEOUTS, WAITING = "agent.pool.wait.duration", "agent.pool.timeouts", "agent.pool.waiting"
 SIZE, LIMIT = "agent.pool.size", "agent.pool.limit"
@@ -122,6 +124,49 @@ def test_httpx_keeps_the_trace_of_its_caller(points, url):
     assert found(points)[-1] == 1
 
 
+def test_httpx_keeps_the_trace_of_an_async_caller(points, url):
+    """Whoever traces an async request himself is waited for."""
+    heard = []
+
+    async def hear(event, _):
+        await asyncio.sleep(0)
+        heard.append(event)
+
+    async def main():
+        async with httpx.AsyncClient(trust_env=False) as client:
+            watch_pool(client, "web")
+            await client.get(url, extensions={"trace": hear})
+
+    asyncio.run(main())
+
+    assert "http11.response_closed.complete" in heard
+    assert sum(points(WAIT)[WAIT, "web"].counts) == 1
+
+
+def test_httpx_through_a_tunnel(points):
+    """What a proxy is asked first, and what is closed twice, is one use of one connection."""
+    trace = Trace(Waits("web"), None)
+    for event in ("send_request_headers.started", "send_request_headers.started", "response_closed.complete"):
+        trace(f"http11.{event}", {})
+    trace("http11.response_closed.complete", {})
+    trace.failed(OSError())
+
+    assert sum(points(WAIT)[WAIT, "web"].counts) == 1
+
+
+def test_httpx_async_failed_connection_is_no_wait(points):
+    """A server that is not there is no fault of an async client's pool either."""
+
+    async def main():
+        async with httpx.AsyncClient(trust_env=False) as client:
+            watch_pool(client, "web")
+            with pytest.raises(httpx.ConnectError):
+                await client.get("http://127.0.0.1:1/")
+            return found(points)
+
+    assert asyncio.run(main()) == (0, None, 0, 0, 0)
+
+
 def test_httpx_async_client(points, url):
     """An async client is watched like a sync one, and so are those who wait."""
 
@@ -177,6 +222,17 @@ def test_aiohttp_connection_is_free_when_the_answer_is_read(points, url):
             return found(points)
 
     assert asyncio.run(main()) == (0, 1, 0, 0, 1)
+
+
+def test_aiohttp_reading_only(points):
+    """Without waits a connector keeps its class and tells its limit."""
+
+    async def main():
+        async with session() as client:
+            watch_pool(client, "web", waits=False)
+            return type(client.connector), found(points)
+
+    assert asyncio.run(main()) == (aiohttp.TCPConnector, (None, 1, None, None, 0))
 
 
 def test_aiohttp_failed_connection_is_no_wait(points):

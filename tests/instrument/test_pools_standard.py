@@ -5,7 +5,13 @@ import queue
 import threading
 import time
 
+import aiohttp
+import asyncpg
+import httpx
+import psycopg_pool
 import pytest
+import redis
+import sqlalchemy
 
 from agent_exporter.instrument.pools import pool, watch_pool
 
@@ -174,6 +180,81 @@ def test_semaphore_of_processes(points):
     assert values == {(SIZE, "it", "idle"): 2, (SIZE, "it", "used"): 1, (LIMIT, "it"): 3, (TIMEOUTS, "it"): 0}
 
 
+def test_semaphore_of_processes_without_limit(points):
+    """Without a limit it is known what is left only."""
+    semaphore = watch_pool(SPAWN.Semaphore(3), "it")
+
+    with semaphore:
+        values = points(SIZE)
+
+    assert values == {(SIZE, "it", "idle"): 2}
+
+
+def test_semaphore_released_without_being_taken(points):
+    """What was taken before the watch began and is given back later leaves the count at none."""
+    semaphore = threading.Semaphore(1)
+    semaphore.acquire()
+    watch_pool(semaphore, "it")
+
+    semaphore.release()
+
+    assert found(points)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        lambda: concurrent.futures.ThreadPoolExecutor(1),
+        lambda: threading.Semaphore(1),
+        lambda: httpx.Client(trust_env=False),
+        lambda: redis.ConnectionPool(max_connections=1),
+    ],
+)
+def test_reading_only(points, kind):
+    """Without waits an object keeps its class, and tells what it can be asked for."""
+    made = kind()
+    before = type(made)
+
+    assert watch_pool(made, "it", limit=1, waits=False) is made
+
+    assert type(made) is before
+    assert found(points)[1:] == (1, None, None, 0)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(concurrent.futures.Future, threading.Event, asyncio.Event, aiohttp.FormData, sqlalchemy.MetaData),
+        *(psycopg_pool.PoolTimeout, asyncpg.PostgresError, redis.RedisError, httpx.Headers),
+        *(SPAWN.Event, SPAWN.Lock),
+    ],
+)
+def test_other_things_of_known_libraries(points, caplog, kind):
+    """What a library has besides pools is unknown, like anything else."""
+    watch_pool(kind(), "it")
+
+    assert len(caplog.records) == 1
+    assert "nothing is known of it" in caplog.text
+    assert points("agent.pool.s") == {}
+
+
+class OlderPool(redis.ConnectionPool):
+    """A pool of a redis-py that does not tell its counts yet."""
+
+    @property
+    def get_connection_count(self):
+        """Have no such method."""
+        raise AttributeError
+
+
+def test_redis_before_it_told_its_counts(points):
+    """An older pool is watched for what it does tell."""
+    older = watch_pool(OlderPool(max_connections=3), "it")
+
+    assert found(points)[:2] == (None, 3)
+    assert older.max_connections == 3
+
+
 class Told:
     """A pool of somebody's that tells what it has."""
 
@@ -306,3 +387,16 @@ def test_own_pool_in_async_code(points):
     assert waiting == (2, None, 1, 0, 2)
     assert after == (0, None, 0, 0, 3)
     assert free == ["a", "b"]
+
+
+def test_own_pool_with_plain_functions_in_async_code(points):
+    """Functions need not be async to be used in an async statement."""
+    free = ["a"]
+
+    async def main():
+        async with pool("it").acquire(free.pop, free.append) as member:
+            return member
+
+    assert asyncio.run(main()) == "a"
+    assert free == ["a"]
+    assert points(TIMEOUTS) == {(TIMEOUTS, "it"): 0}

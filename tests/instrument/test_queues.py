@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from agent_exporter.instrument.queues import stamped, watch_queue
+from agent_exporter.instrument.queues import StampedQueue, stamped, watch_queue
 
 WAIT, SIZE, LIMIT = "agent.queue.wait.duration", "agent.queue.size", "agent.queue.limit"
 KINDS = [queue.Queue, queue.LifoQueue, queue.PriorityQueue, asyncio.Queue, asyncio.LifoQueue, asyncio.PriorityQueue]
@@ -172,3 +172,36 @@ def test_unknown_queue(points, caplog):
     """What tells no size is said to be unknown, and comes back as it was."""
     assert watch_queue([], "it") == []
     assert len(caplog.records) == 1
+
+
+def test_failing_queue(points, caplog):
+    """A queue that fails while it is looked at is an unknown one; one whose system tells no size is none."""
+
+    class Broken:
+        def __getattr__(self, name):
+            raise RuntimeError(name)
+
+    class Silent:
+        def qsize(self):
+            raise NotImplementedError
+
+    watch_queue(Broken(), "it")
+    silent = watch_queue(Silent(), "it")
+
+    assert points("agent.queue") == {}
+    assert len(caplog.records) == 1
+    assert silent
+
+
+def test_stamped_travels(points):
+    """What another process gets of a wrapped queue records for itself."""
+    wrapped = stamped(queue.SimpleQueue(), "it")
+    state = wrapped.__getstate__()
+    arrived = StampedQueue.__new__(StampedQueue)
+    assert not hasattr(arrived, "_queue")
+    arrived.__setstate__(state)
+
+    wrapped.put("item")
+
+    assert arrived.get() == "item"
+    assert sum(points(WAIT)[WAIT, "it"].counts) == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_exporter.instrument import graft, watched
+from agent_exporter.instrument import cells, graft, watched
 from agent_exporter.instrument.caches import watch_cache
 from agent_exporter.instrument.watched import Row, observe, unknown
 
@@ -153,6 +153,17 @@ def in_fork(act):
     return pickle.loads(told)
 
 
+def test_complaint_before_the_start(points, caplog):
+    """What is unknown is said also when nothing is recorded yet; it is counted only then."""
+    cells.SWITCH.on = False
+
+    unknown("a thing", Thing(1))
+    cells.SWITCH.on = True
+
+    assert len(caplog.records) == 1
+    assert points("agent.telemetry") == {}
+
+
 def test_complaints_have_a_limit(points, caplog):
     """However many kinds of things are unknown, the log does not fill."""
     for place in range(watched.MAX_TOLD + 10):
@@ -164,8 +175,8 @@ def test_complaints_have_a_limit(points, caplog):
 def test_graft_is_on_one_object():
     """Other objects of the class stay as they are, and a second graft changes nothing."""
     one, other = Thing(1), Thing(2)
-    assert graft.graft(one, lambda _: {"told": lambda self: self.value})
-    assert graft.graft(one, lambda _: {"told": lambda _self: 0})
+    graft.graft(one, lambda _: {"told": lambda self: self.value})
+    graft.graft(one, lambda _: {"told": lambda _self: 0})
 
     assert one.told() == 1
     assert not hasattr(other, "told")
@@ -174,8 +185,9 @@ def test_graft_is_on_one_object():
 
 
 def test_graft_on_what_is_written_in_c():
-    """An object whose class cannot be changed is left alone."""
-    assert not graft.graft({}, lambda _: {})
+    """An object whose class cannot be changed is left alone, and whoever asked is told."""
+    with pytest.raises(TypeError):
+        graft.graft({}, lambda _: {})
 
 
 class Reduced:

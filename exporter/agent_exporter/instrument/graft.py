@@ -36,16 +36,11 @@ def subclass(base: type, methods: dict[str, Method]) -> type:
     return type(base)(base.__name__, (base,), body)
 
 
-def graft(target: Any, methods: Callable[[Any], dict[str, Method]]) -> bool:
-    """Give an object its own subclass, once, with methods made for its class; say whether it has one now."""
+def graft(target: Any, methods: Callable[[Any], dict[str, Method]]) -> None:
+    """Give an object its own subclass, once, with methods made for its class; a TypeError where it is written in C."""
     base = type(target)
-    if hasattr(base, MARK):
-        return True
-    try:
+    if not hasattr(base, MARK):
         target.__class__ = subclass(base, methods(base))
-    except (TypeError, AttributeError):  # a class written in C
-        return False
-    return True
 
 
 def _reduce(self: Any, protocol: Any) -> Any:

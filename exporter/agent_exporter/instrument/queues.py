@@ -32,7 +32,9 @@ def watch_queue(queue: Q, name: str, *, waits: bool = False) -> Q:
             unknown("a queue", queue)
             return queue
         observe(queue, ("name", name), [Row("agent.queue.size", {}, _size), Row("agent.queue.limit", {}, _limit)])
-        if waits and not (is_a(queue, *KEEPING) and graft(queue, lambda base: _stamping(base, name))):
+        if waits and is_a(queue, *KEEPING):
+            graft(queue, lambda base: _stamping(base, name))
+        elif waits:
             unknown("the waits in a queue", queue)
     except Exception as error:  # noqa: BLE001  # the agent goes on without
         unknown("a queue", queue, error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from ..graft import MARK
 from ..watched import roots, unknown
 from . import aiocache, cachetools, counted, diskcache
 from .loads import Loads, loads, single_flight
@@ -38,7 +39,7 @@ def watch_cache(cache: C, name: str) -> C:
 def _by_library(cache: object, name: str) -> bool:
     inside = getattr(cache, "cache", None) if callable(cache) else None  # of a decorated function
     return any(
-        ADAPTERS[root](each, name)
+        hasattr(type(each), MARK) or ADAPTERS[root](each, name)  # the first name stays
         for each in (cache, inside)
         if each is not None
         for root in roots(each)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ..graft import MARK, Method, graft
+from ..graft import Method, graft
 from ..watched import Row, is_a, observe
 from .tally import Tally
 
@@ -22,11 +22,8 @@ def adapt(cache: Any, name: str) -> bool:
     """Count a cache's look-ups and evictions."""
     if not is_a(cache, "cachetools:Cache"):
         return False
-    known = hasattr(type(cache), MARK)
-    if not graft(cache, lambda base: _methods(base, Tally(name, "size", "ttl", "explicit"))):
-        return False
-    if not known:
-        observe(cache, ("cache", name), _rows())
+    graft(cache, lambda base: _methods(base, Tally(name, "size", "ttl", "explicit")))
+    observe(cache, ("cache", name), _rows())
     return True
 
 
@@ -140,9 +137,9 @@ def _removals(base: Any, tally: Tally, size: Size) -> dict[str, Method]:
 
     def pop(self: Any, key: Any, *default: Any) -> Any:
         """Count no look-up."""
-        before = size(self)
+        before, outermost = size(self), not tally.inside
         value = _inside(tally, lambda: base.pop(self, key, *default))
-        if size(self) < before:
+        if outermost and size(self) < before:
             tally.evicted["explicit"]()
         return value
 
@@ -151,6 +148,9 @@ def _removals(base: Any, tally: Tally, size: Size) -> dict[str, Method]:
 
 def _sweeps(base: Any, tally: Tally, size: Size) -> dict[str, Method]:
     def clear(self: Any) -> None:
+        if tally.inside:
+            base.clear(self)
+            return
         before, expired = size(self), tally.expired
         _inside(tally, lambda: base.clear(self))
         tally.evicted["explicit"](before - size(self) - (tally.expired - expired))

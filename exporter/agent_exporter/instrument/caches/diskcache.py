@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..graft import MARK, Method, graft
+from ..graft import Method, graft
 from ..watched import Row, is_a, observe
 from .tally import Tally
 
@@ -21,11 +21,8 @@ def adapt(cache: Any, name: str) -> bool:
     """Count a cache's look-ups, and read its entries and its size on the disk."""
     if not is_a(cache, "diskcache:Cache", "diskcache:FanoutCache"):
         return False
-    known = hasattr(type(cache), MARK)
-    if not graft(cache, lambda base: _methods(base, Tally(name, "ttl", "explicit"))):
-        return False
-    if not known:
-        observe(cache, ("cache", name), _rows(cache))
+    graft(cache, lambda base: _methods(base, Tally(name, "ttl", "explicit")))
+    observe(cache, ("cache", name), _rows(cache))
     return True
 
 

@@ -25,9 +25,8 @@ def _rows(used: Read, idle: Read, limit: Read, given: float | None) -> list[Row]
 
 def _grafted(pool: Any, waits: Waits, method: str) -> list[Row]:
     """Time one of a pool's methods."""
-    if graft(pool, lambda base: {method: timed(getattr(base, method), waits)}):
-        return [waiting(waits)]
-    return []
+    graft(pool, lambda base: {method: timed(getattr(base, method), waits)})
+    return [waiting(waits)]
 
 
 def sqlalchemy(pool: Any, name: str, limit: float | None, waits: Waits | None) -> bool:
@@ -72,7 +71,8 @@ def asyncpg(pool: Any, name: str, limit: float | None, waits: Waits | None) -> b
         lambda pool: pool.get_max_size(),
         limit,
     )
-    if waits and graft(pool, lambda base: {"acquire": _asyncpg_acquire(base, waits)}):
+    if waits:
+        graft(pool, lambda base: {"acquire": _asyncpg_acquire(base, waits)})
         rows.append(waiting(waits))
     observe(pool, ("name", name), rows, ended=lambda pool: pool.is_closing())
     return True

@@ -22,15 +22,13 @@ def executor(pool: Any, name: str, limit: float | None, waits: Waits | None) -> 
         return False
     rows = [] if limit is None else [Row("agent.pool.limit", {}, lambda _: limit)]
     threads = is_a(pool, "concurrent:ThreadPoolExecutor") and not is_a(pool, *ELSEWHERE)
-    if waits is None:
-        pass
-    elif threads:
-        if graft(pool, lambda base: {"submit": _timed(base.submit, waits)}):
-            rows += [waiting(waits), used(waits)]
-    else:
+    if waits and threads:
+        graft(pool, lambda base: {"submit": _timed(base.submit, waits)})
+        rows += [waiting(waits), used(waits)]
+    elif waits:
         under_way: dict[int, Any] = {}
-        if graft(pool, lambda base: {"submit": _followed(base.submit, under_way)}):
-            rows += _counts(under_way, limit)
+        graft(pool, lambda base: {"submit": _followed(base.submit, under_way)})
+        rows += _counts(under_way, limit)
     observe(pool, ("name", name), rows)
     return True
 
@@ -38,17 +36,16 @@ def executor(pool: Any, name: str, limit: float | None, waits: Waits | None) -> 
 class Call:
     """A submitted call, which waits until a thread takes it."""
 
-    __slots__ = ("_begun", "_call", "_waits")
+    __slots__ = ("_begun", "_call", "_waiting", "_waits")
 
     def __init__(self, call: Method, waits: Waits) -> None:
         self._call, self._waits = call, waits
-        self._begun: float | None = waits.begin()
+        self._begun, self._waiting = waits.begin(), True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run in the thread."""
-        if self._begun is not None:
-            self._waits.end(self._begun)
-            self._begun = None
+        self._waits.end(self._begun)
+        self._waiting = False
         self._waits.take()
         try:
             return self._call(*args, **kwargs)
@@ -57,9 +54,9 @@ class Call:
 
     def done(self, _: Any = None) -> None:
         """Wait no more if it never ran: it was cancelled, or the executor broke."""
-        if self._begun is not None:
+        if self._waiting:
             self._waits.drop()
-            self._begun = None
+            self._waiting = False
 
 
 def _timed(submit: Method, waits: Waits) -> Method:

@@ -19,7 +19,8 @@ def httpx(client: Any, name: str, limit: float | None, waits: Waits | None) -> b
     if not is_a(client, "httpx:BaseClient"):
         return False
     rows = [] if limit is None else [Row("agent.pool.limit", {}, lambda _: limit)]
-    if waits and graft(client, lambda base: {"send": _send(base.send, waits)}):
+    if waits:
+        graft(client, lambda base: {"send": _send(base.send, waits)})
         rows += [waiting(waits), used(waits)]
     observe(client, ("name", name), rows)
     return True
@@ -111,7 +112,8 @@ def aiohttp(client: Any, name: str, limit: float | None, waits: Waits | None) ->
     if not is_a(connector, "aiohttp:BaseConnector"):
         return False
     rows = [Row("agent.pool.limit", {}, lambda connector: limit if limit is not None else connector.limit or None)]
-    if waits and graft(connector, lambda base: {"connect": _connect(base.connect, waits)}):
+    if waits:
+        graft(connector, lambda base: {"connect": _connect(base.connect, waits)})
         rows += [waiting(waits), used(waits)]
     observe(connector, ("name", name), rows)
     return True

@@ -23,7 +23,8 @@ def semaphore(pool: Any, name: str, limit: float | None, waits: Waits | None) ->
     if not is_a(pool, "threading:Semaphore", "asyncio:Semaphore", "asyncio:Lock"):
         return False
     rows = [] if limit is None else [Row("agent.pool.limit", {}, lambda _: limit)]
-    if waits and graft(pool, lambda base: _semaphore(base, waits)):
+    if waits:
+        graft(pool, lambda base: _semaphore(base, waits))
         rows += [waiting(waits), used(waits)]
     observe(pool, ("name", name), rows)
     return True
