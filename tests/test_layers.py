@@ -27,7 +27,10 @@ ROOMS = {
     "sample": {"catalog", "model"},
     "expose": {"model", "web"},
     "forward": {"model"},
-    "instrument": {"catalog", "model"},
+    "instrument": {
+        *("catalog", "model"),
+        "",  # the version, for the scope of what it pushes
+    },
     "collector": {
         *("model", "catalog", "config", "web", "decode", "receive", "dialects", "prices", "store"),
         *("sample", "expose", "forward"),
@@ -56,6 +59,7 @@ DEPENDENCIES = {
     "opentelemetry": {
         "decode",  # opentelemetry-proto, for what the hot path leaves aside
         "demo",
+        "instrument.otlp",  # the exporter and its data classes, loaded by the exporting thread
         "receive.status",  # the stock answers
         "sample",
     },

@@ -165,7 +165,7 @@ def test_watches_have_a_limit(points, monkeypatch):
 
 
 def test_a_child_begins_anew(points):
-    """After a fork handles still count, from zero; watched totals count from the child's first reading on."""
+    """After a fork handles still count, from zero; watched totals count from the fork on."""
     hits = [5.0]
     counter = cells.counter("agent.turns")
     cells.gauge("agent.sessions.active").set(1)

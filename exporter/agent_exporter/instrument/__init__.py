@@ -6,6 +6,7 @@ not at all, OpenTelemetry in a thread of its own.
 
 from __future__ import annotations
 
+from .caches import instrumented, loads, single_flight, watch_cache
 from .export import flush, shutdown, start
 from .models import ModelRequest, model_request
 from .operations import (
@@ -22,6 +23,10 @@ from .operations import (
     transition,
     turn,
 )
+from .pools import pool, watch_pool
+from .profile import profile
+from .queues import stamped, watch_queue
+from .runtime import watch_runtime
 from .tools import Tool, tool, wrap_tools
 
 __all__ = [
@@ -35,14 +40,24 @@ __all__ = [
     "context_used",
     "feedback",
     "flush",
+    "instrumented",
     "interface",
+    "loads",
     "model_request",
     "operation",
+    "pool",
+    "profile",
     "session",
     "shutdown",
+    "single_flight",
+    "stamped",
     "start",
     "tool",
     "transition",
     "turn",
+    "watch_cache",
+    "watch_pool",
+    "watch_queue",
+    "watch_runtime",
     "wrap_tools",
 ]

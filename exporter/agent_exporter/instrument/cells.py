@@ -171,16 +171,17 @@ _Cell = TypeVar("_Cell", Counter, Gauge, Histogram)
 class Watch:
     """Something that is read when exporting; `stop` ends it.
 
-    A fork copies what is watched, totals included: the child counts from its first reading on, but for
+    A fork copies what is watched, totals included: the child counts from what they were at the fork, but for
     totals that are `fresh` in a child by themselves.
     """
 
-    __slots__ = ("_base", "_fresh", "_read", "_rebase", "_watches", "instrument", "since")
+    __slots__ = ("_base", "_copied", "_fresh", "_read", "_watches", "instrument", "since")
 
     def __init__(self, instrument: Instrument, read: Read, watches: list[Watch], *, fresh: bool) -> None:
-        self.instrument, self._read, self._watches, self._fresh = instrument, read, watches, fresh
+        self.instrument, self._read, self._watches = instrument, read, watches
+        self._fresh = fresh or instrument.kind is not Kind.COUNTER
         self._base: dict[Labels, float] = {}
-        self._rebase = False
+        self._copied: dict[Labels, float] = {}
         self.since = time.time_ns()
 
     def stop(self) -> None:
@@ -190,27 +191,31 @@ class Watch:
 
     def read(self) -> dict[Labels, float]:
         """Read it; what it raises is counted."""
-        try:
-            found = [(_texts(self.instrument, labels), float(value)) for labels, value in self._read()]
-        except Exception as error:  # noqa: BLE001  # it is code of others
-            fail("watch", self.instrument.name, error)
-            return {}
-        values: dict[Labels, float] = {}
-        for labels, value in found:
-            values[labels] = values.get(labels, 0.0) + value
-        return self._from_base(values) if self.instrument.kind is Kind.COUNTER else values
-
-    def _from_base(self, values: dict[Labels, float]) -> dict[Labels, float]:
-        if self._rebase:
-            self._base, self._rebase = values, False
+        values = self._values()
         for labels in [each for each, base in self._base.items() if values.get(each, base) < base]:
             del self._base[labels]  # what is watched has begun anew
         return {labels: value - self._base.get(labels, 0.0) for labels, value in values.items()}
 
+    def copy(self) -> None:
+        """Remember what a child of the fork that comes now begins with."""
+        if not self._fresh:
+            self._copied = self._values()
+
     def zero(self) -> None:
-        """Count from the next reading on."""
-        self._rebase = not self._fresh
+        """Count from the fork on."""
+        self._base = self._copied
         self.since = time.time_ns()
+
+    def _values(self) -> dict[Labels, float]:
+        values: dict[Labels, float] = {}
+        try:
+            for found, value in self._read():
+                labels = _texts(self.instrument, found)
+                values[labels] = values.get(labels, 0.0) + float(value)
+        except Exception as error:  # noqa: BLE001  # it is code of others
+            fail("watch", self.instrument.name, error)
+            return {}
+        return values
 
 
 class Cells:
@@ -264,6 +269,12 @@ class Cells:
                 points[key] = _joined(points.get(key), Point(*key, value, watch.since), watch.instrument)
         return sorted(points.values())
 
+    def copy(self) -> None:
+        """Prepare for a fork: here and not in the child, where a lock may be held by a thread that is no more."""
+        if SWITCH.on:
+            for each in tuple(self.watches):
+                each.copy()
+
     def zero(self) -> None:
         """Begin anew, all handles kept; without waiting for a lock, which a thread that is no more may hold."""
         self.lock = RLock()
@@ -296,6 +307,7 @@ def histogram(name: str, /, **labels: str) -> Histogram:
 def watch(name: str, read: Read, *, fresh: bool = False) -> Watch:
     """Let a counter or gauge be read when exporting: `read` gives labels and values, in the exporting thread.
 
+    Counters are read before a fork, too, by the thread that forks.
     A total that is `fresh` begins at 0 in a forked child, as a process's own times do.
     """
     made = Watch(CATALOG[name], read, _ALL.watches, fresh=fresh)
@@ -316,7 +328,7 @@ def zero() -> None:
     _ALL.zero()
 
 
-os.register_at_fork(after_in_child=zero)
+os.register_at_fork(before=_ALL.copy, after_in_child=zero)
 
 
 def announce(call: Callable[[], object]) -> None:

@@ -12,6 +12,7 @@ import concurrent.futures.thread  # noqa: F401  # has hooks for forks, which mus
 import contextlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from threading import Event, Lock, RLock, Thread
@@ -38,7 +39,7 @@ class Pusher:
     def __init__(self, identity: Identity, interval: float) -> None:
         self.identity, self.interval = identity, interval
         self.busy = Lock()  # held while a fork would leave a child with half of something
-        self.wake, self.done = Event(), Event()
+        self.wake, self.loaded, self.done = Event(), Event(), Event()
         self.asked: list[Event] = []
         self.ending = False
         self.exporter: MetricExporter | None = None
@@ -68,9 +69,9 @@ class Pusher:
 
     def _run(self) -> None:
         try:
-            cells.collect()  # in a child, totals that are watched count from here on
             with self.busy:  # a module that is half loaded can never be loaded in the child
                 self._load()
+            self.loaded.set()
             while not self._turn():
                 pass
         except ImportError as error:
@@ -80,6 +81,7 @@ class Pusher:
             cells.fail("push", "a collector", error)
         finally:
             self._give_up()
+            self.loaded.set()
             self.done.set()
             self._answer(self.asked)
 
@@ -153,7 +155,14 @@ class Library:
         if not self.known:
             self.known = True
             atexit.register(self.stop, ENDING)
+            if hasattr(threading, "_register_atexit"):  # as concurrent.futures does, whose end must come later
+                threading._register_atexit(self.finish_loading)  # noqa: SLF001
             os.register_at_fork(before=self.before_fork, after_in_parent=self.after_fork, after_in_child=self.go_on)
+
+    def finish_loading(self) -> None:
+        """Wait for modules before the program ends: the SDK's cannot be loaded once threads may not be started."""
+        if self.pusher is not None:
+            self.pusher.loaded.wait(ENDING)
 
     def flush(self, timeout: float) -> bool:
         """Push now."""

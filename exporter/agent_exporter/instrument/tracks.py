@@ -10,9 +10,9 @@ wants (`ok`).
 from __future__ import annotations
 
 import os
+import sys
 import time
 import tracemalloc
-from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from random import Random
 from threading import RLock
@@ -25,21 +25,18 @@ Status = Literal["ok", "error", "rejected", "unknown"]
 
 MAX_TRACKS: Final = 1_000  # tools
 STATUSES: Final = ("ok", "error", "rejected", "unknown")
-_ENDED: Final[tuple[tuple[type[BaseException], Status], ...]] = (
-    (GeneratorExit, "ok"),
-    (CancelledError, "unknown"),
-    (KeyboardInterrupt, "unknown"),
-    (SystemExit, "unknown"),
-)
+_INTERRUPTED: Final = (KeyboardInterrupt, SystemExit)
 clock = time.perf_counter
 chance = Random().random  # noqa: S311  # not the program's own, whose seed is the program's
 
 
 def outcome(error: BaseException) -> tuple[Status, str]:
     """Say how a call ended that raised, and the name of what it raised."""
-    for kinds, status in _ENDED:
-        if isinstance(error, kinds):
-            return status, "" if status == "ok" else type(error).__name__
+    if isinstance(error, GeneratorExit):
+        return "ok", ""
+    cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", ())  # who does not use it need not load it
+    if isinstance(error, (*_INTERRUPTED, cancelled)):
+        return "unknown", type(error).__name__
     return "error", type(error).__name__
 
 
