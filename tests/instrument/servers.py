@@ -23,11 +23,11 @@ def free_port():
 
 
 @contextlib.contextmanager
-def running(command, port, user=None):
-    """Run a server until the end of the statement, from when it can be talked to."""
+def running(command, ready, user=None):
+    """Run a server until the end of the statement, from when it is ready to be talked to."""
     with tempfile.TemporaryFile() as said, subprocess.Popen(command, stdout=said, stderr=said, user=user) as process:
         try:
-            wait_for(process, port, said)
+            wait_for(process, ready, said)
             yield
         finally:
             process.send_signal(2)  # what both servers take for an orderly end, which does not wait for clients
@@ -37,10 +37,17 @@ def running(command, port, user=None):
                 process.kill()
 
 
-def wait_for(process, port, said):
-    """Wait until a server takes connections."""
+def listens(port):
+    """Say whether something takes connections at a port."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def wait_for(process, ready, said):
+    """Wait until a server is ready."""
     for _ in range(SECONDS * 20):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        if ready():
             return
         if process.poll() is not None:
             break
@@ -56,7 +63,7 @@ def redis_server(program):
     with tempfile.TemporaryDirectory() as folder:
         options = {"port": port, "bind": "127.0.0.1", "dir": folder, "save": "", "appendonly": "no"}
         command = [program, *(part for name, value in options.items() for part in (f"--{name}", str(value)))]
-        with running(command, port):
+        with running(command, lambda: listens(port)):
             yield f"redis://127.0.0.1:{port}/0"
 
 
@@ -76,12 +83,13 @@ def postgres_server(folder_of_programs):
         options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
         command = [folder_of_programs / "postgres", "-D", data, "-p", str(port)]
         command += [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-        with running(command, port, user):
+        ask = [folder_of_programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+        with running(command, lambda: subprocess.run(ask, check=False).returncode == 0, user):
             yield f"tester@127.0.0.1:{port}/postgres"
 
 
 def find_postgres():
     """Find the folder of PostgreSQL's programs; Debian leaves them off the PATH."""
-    found = [Path(path).parent for path in [shutil.which("initdb")] if path]
+    found = [Path(path).resolve().parent for path in [shutil.which("initdb")] if path]
     found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     return next((folder for folder in found if (folder / "initdb").exists()), None)

@@ -250,11 +250,9 @@ def test_cachetools_entries_that_age(points, kind):
     assert evictions(points) == (2, 1, 0)
     cache.expire()
     cache[7] = 7
-    clock.now = 22
-    cache.clear()
 
     assert lookups(points) == (0, 1)
-    assert evictions(points) == (2, 3, 1)
+    assert evictions(points) == (2, 3, 0)
 
 
 def test_cachetools_setdefault(points):
@@ -298,6 +296,10 @@ def test_cachetools_evictions_of_ones_own(points):
             value = self[key]
             self.clear()
             return key, value
+
+        def clear(self):
+            for key in list(self):
+                del self[key]
 
     class Popped(cachetools.LRUCache):
         def clear(self):

@@ -12,7 +12,7 @@ from agent_exporter.instrument.pools.waits import Waits
 
 WAIT, TIMEOUTS, WAITING = "agent.pool.wait.duration", "agent.pool.timeouts", "agent.pool.waiting"
 SIZE, LIMIT = "agent.pool.size", "agent.pool.limit"
-SHORT = 0.2  # seconds until a caller gives up
+SHORT = 0.5  # seconds until a caller gives up
 
 
 class Slow(http.server.BaseHTTPRequestHandler):

@@ -14,6 +14,7 @@ import redis
 import sqlalchemy
 
 from agent_exporter.instrument.pools import pool, watch_pool
+from agent_exporter.instrument.pools.waits import Waits, timed
 
 WAIT, TIMEOUTS, WAITING = "agent.pool.wait.duration", "agent.pool.timeouts", "agent.pool.waiting"
 SIZE, LIMIT = "agent.pool.size", "agent.pool.limit"
@@ -247,12 +248,18 @@ class OlderPool(redis.ConnectionPool):
         raise AttributeError
 
 
-def test_redis_before_it_told_its_counts(points):
-    """An older pool is watched for what it does tell."""
-    older = watch_pool(OlderPool(max_connections=3), "it")
+def test_redis_before_it_told_its_counts(points, redis_url):
+    """Connections in use of an older pool are counted; how many are idle is not known."""
+    older = watch_pool(OlderPool.from_url(redis_url, max_connections=3), "it")
 
-    assert found(points)[:2] == (None, 3)
-    assert older.max_connections == 3
+    connection = older.get_connection()
+    during = found(points)
+    older.release(connection)
+    older.disconnect()
+
+    assert during == (1, 3, 0, 0, 1)
+    assert found(points)[0] == 0
+    assert (SIZE, "it", "idle") not in points(SIZE)
 
 
 class Told:
@@ -400,3 +407,24 @@ def test_own_pool_with_plain_functions_in_async_code(points):
     assert asyncio.run(main()) == "a"
     assert free == ["a"]
     assert points(TIMEOUTS) == {(TIMEOUTS, "it"): 0}
+
+
+def test_async_methods_that_hide_it(points):
+    """A method that only returns a coroutine is timed while it is awaited."""
+
+    class Hidden:
+        def get(self):
+            return self.get_soon()
+
+        async def get_soon(self):
+            await asyncio.sleep(SHORT)
+            return "member"
+
+    waits, took = Waits("it"), []
+    get = timed(Hidden().get, waits, took.append)
+
+    assert asyncio.run(get()) == "member"
+
+    assert waits.waiting == 0
+    assert took == ["member"]
+    assert points(WAIT)[WAIT, "it"].sum >= SHORT

@@ -10,14 +10,14 @@ from typing import Any, Final
 
 from ..graft import Method, graft, subclass
 from ..watched import Read, Row, is_a, number, observe
-from .waits import Waits, none_free, timed, waiting
+from .waits import Waits, none_free, timed, used, waiting
 
 UNLIMITED: Final = 2**31  # redis-py, older versions
 
 
-def _rows(used: Read, idle: Read, limit: Read, given: float | None) -> list[Row]:
+def _rows(taken: Read, idle: Read, limit: Read, given: float | None) -> list[Row]:
     return [
-        Row("agent.pool.size", {"state": "used"}, used),
+        Row("agent.pool.size", {"state": "used"}, taken),
         Row("agent.pool.size", {"state": "idle"}, idle),
         Row("agent.pool.limit", {}, limit if given is None else lambda _: given),
     ]
@@ -52,11 +52,11 @@ def psycopg(pool: Any, name: str, limit: float | None, waits: Waits | None) -> b
     if not is_a(pool, "psycopg_pool:BasePool"):
         return False
 
-    def used(pool: Any) -> float:
+    def taken(pool: Any) -> float:
         stats = pool.get_stats()
         return float(max(stats["pool_size"] - stats["pool_available"], 0))
 
-    rows = _rows(used, lambda pool: pool.get_stats()["pool_available"], lambda pool: pool.max_size, limit)
+    rows = _rows(taken, lambda pool: pool.get_stats()["pool_available"], lambda pool: pool.max_size, limit)
     observe(pool, ("name", name), [*rows, *(_grafted(pool, waits, "getconn") if waits else ())])
     return True
 
@@ -116,18 +116,28 @@ def redis(pool: Any, name: str, limit: float | None, waits: Waits | None) -> boo
     def most(pool: Any) -> float | None:
         return float(pool.max_connections) if pool.max_connections < UNLIMITED else None
 
+    tells = hasattr(pool, "get_connection_count")  # from redis-py 8 on, before that only sync pools or none
     rows = _rows(_redis_count("used"), _redis_count("idle"), most, limit)
-    observe(pool, ("name", name), [*rows, *(_grafted(pool, waits, "get_connection") if waits else ())])
+    if waits:
+        graft(pool, lambda base: _redis_methods(base, waits))
+        rows.append(waiting(waits))
+    if waits and not tells:
+        rows.append(used(waits))
+    observe(pool, ("name", name), rows if tells else rows[2:])
     return True
 
 
-def _redis_count(state: str) -> Read:
-    def count(pool: Any) -> float | None:
-        if not hasattr(pool, "get_connection_count"):  # before redis-py 7
-            return None
-        return float(sum(count for count, labels in pool.get_connection_count() if state in labels.values()))
+def _redis_methods(base: Any, waits: Waits) -> dict[str, Method]:
+    def release(self: Any, connection: Any) -> Any:
+        waits.give()
+        return base.release(self, connection)
 
-    return count
+    get = timed(base.get_connection, waits, lambda _: waits.take())
+    return {"get_connection": get, "release": release}
+
+
+def _redis_count(state: str) -> Read:
+    return lambda pool: float(sum(count for count, labels in pool.get_connection_count() if state in labels.values()))
 
 
 def redis_none_free(error: BaseException) -> bool:

@@ -6,7 +6,7 @@ What may live here: recording waits, and methods that do so around a library's o
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any, Final
 
@@ -79,20 +79,20 @@ def used(waits: Waits) -> Row:
 
 def timed(method: Method, waits: Waits, took: Callable[[Any], object] = lambda _: None) -> Method:
     """Record how long a method takes to get a member, be it async or not; `took` is given what it returns."""
-    if inspect.iscoroutinefunction(method):
 
-        async def get_async(*args: Any, **kwargs: Any) -> Any:
-            begun = waits.begin()
-            try:
-                member = await method(*args, **kwargs)
-            except BaseException as error:
-                waits.end(begun, error)
-                raise
-            waits.end(begun)
-            took(member)
-            return member
+    async def finish(coming: Awaitable[Any]) -> Any:
+        begun = waits.begin()
+        try:
+            member = await coming
+        except BaseException as error:
+            waits.end(begun, error)
+            raise
+        waits.end(begun)
+        took(member)
+        return member
 
-        return get_async
+    async def get_async(*args: Any, **kwargs: Any) -> Any:
+        return await finish(method(*args, **kwargs))
 
     def get(*args: Any, **kwargs: Any) -> Any:
         begun = waits.begin()
@@ -101,8 +101,11 @@ def timed(method: Method, waits: Waits, took: Callable[[Any], object] = lambda _
         except BaseException as error:
             waits.end(begun, error)
             raise
+        if inspect.iscoroutine(member):  # of an async method that a decorator hides
+            waits.drop()
+            return finish(member)
         waits.end(begun)
         took(member)
         return member
 
-    return get
+    return get_async if inspect.iscoroutinefunction(method) else get
