@@ -26,7 +26,8 @@ from ..model import Instrument, Kind, Labels
 
 log = logging.getLogger("agent_exporter.instrument")
 
-MAX_LABEL_SETS: Final = 1_000  # of one family; beyond, open labels become `other`
+MAX_LABEL_SETS: Final = 2_000  # of one family; beyond, open labels become `other`
+MAX_KNOWN: Final = 10_000  # ways of naming a cell that are remembered
 MAX_WATCHES: Final = 2_000
 MAX_TOLD: Final = 100  # different complaints that are written to the log
 MAX_VALUE_LENGTH: Final = 128  # characters of a label's value
@@ -228,6 +229,7 @@ class Cells:
         """Have nothing."""
         self.lock = RLock()  # reentrant: a finalizer may ask for a cell while one is made
         self.cells: dict[tuple[str, Labels], Cell] = {}
+        self.known: dict[tuple[object, ...], Cell] = {}  # by how they were asked for
         self.sets: dict[str, int] = {}
         self.watches: list[Watch] = []
         self.told: set[tuple[str, str]] = set()
@@ -235,14 +237,21 @@ class Cells:
 
     def bind(self, kind: type[_Cell], name: str, labels: dict[str, str]) -> _Cell:
         """Find or make the cell of a label set, its siblings with it."""
+        asked = name, *labels.items()
+        found = self.known.get(asked)
+        if found is None or type(found) is not kind:
+            found = self._find(kind, name, labels)
+            if len(self.known) >= MAX_KNOWN:
+                self.known.clear()
+            self.known[asked] = found
+        return found  # type: ignore[return-value]  # the kind was looked at
+
+    def _find(self, kind: type[_Cell], name: str, labels: dict[str, str]) -> Cell:
         instrument = INSTRUMENTS[name]
         if instrument.kind is not _KINDS[kind]:
             raise TypeError(f"{name} is a {instrument.kind}")
-        key = name, _texts(instrument, labels)
-        found = self.cells.get(key)
-        if found is None:
-            found = self._open(kind, instrument, key[1])
-        return found  # type: ignore[return-value]  # the kind of a name never changes
+        texts = _texts(instrument, labels)
+        return self.cells.get((name, texts)) or self._open(kind, instrument, texts)
 
     def _open(self, kind: type[_Cell], instrument: Instrument, labels: Labels) -> Cell:
         name = instrument.name

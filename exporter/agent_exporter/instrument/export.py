@@ -16,21 +16,28 @@ import threading
 import time
 from collections.abc import Iterable
 from threading import Event, Lock, RLock, Thread
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final, Protocol
 
 from . import cells
 from .cells import SWITCH
 from .resource import Identity
 from .runtime import watch_runtime
 
-if TYPE_CHECKING:
-    from opentelemetry.sdk.metrics.export import MetricExporter
-
 INTERVAL: Final = 15.0  # seconds: as often as Prometheus reads the collector (alerts/prometheus.yml)
 SHORTEST: Final = 0.1
 COMPANY: Final = 0.1  # seconds that a new family waits for others
 PATIENCE: Final = 2.0  # seconds that a fork waits at most
 ENDING: Final = 2.0  # seconds that the end of the program waits at most
+
+
+class Exporter(Protocol):
+    """What is asked of an exporter of the SDK."""
+
+    def export(self, metrics_data: Any) -> Any:
+        """Push."""
+
+    def shutdown(self, timeout_millis: float) -> None:
+        """End."""
 
 
 class Pusher:
@@ -42,7 +49,7 @@ class Pusher:
         self.wake, self.loaded, self.done = Event(), Event(), Event()
         self.asked: list[Event] = []
         self.ending = False
-        self.exporter: MetricExporter | None = None
+        self.exporter: Exporter | None = None
         self.thread = Thread(target=self._run, name="agent-exporter", daemon=True)
 
     def start(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, overload
 from . import cells, given
 from .cells import ATTRIBUTED, SWITCH, Histogram
 from .sizes import size
-from .tracks import STATUSES, TRACKS, Options, Status, Track, chance, clock, outcome
+from .tracks import MAX_TRACKS, STATUSES, TRACKS, Options, Status, Track, chance, clock, outcome
 from .wrapping import NOTHING, kind, wrap
 
 ToolType = Literal["function", "builtin", "mcp", "unknown"]
@@ -87,7 +87,8 @@ class Tool:
 
     def _find(self) -> Track:
         if self._track is None:
-            self._track = TRACKS.find(_named(self._said, "unknown"))
+            said = self._said
+            self._track = TRACKS.find(said if said.name else _named(said, "unknown"))
         return self._track
 
     # -- as wrapping.Measured ---------------------------------------------
@@ -139,7 +140,9 @@ def tool(name: Any = "", /, **said: Any) -> Any:
     """
     if callable(name) or isinstance(name, (staticmethod, classmethod)):
         return _decorated(name, Options(""))
-    return Tool(_options(name, **said))
+    if said or type(name) is not str:
+        return Tool(_options(name, **said))
+    return Tool(TRACKS.plain.get(name) or _plain(name))
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -161,6 +164,14 @@ def wrap_tools(tools: Any, **said: Any) -> Any:
 
 
 # -- what was said -----------------------------------------------------------
+
+
+def _plain(name: str) -> Options:
+    """Remember the options of a tool of which nothing but the name is said."""
+    made = _options(name)
+    if len(TRACKS.plain) < MAX_TRACKS:
+        TRACKS.plain[name] = made
+    return made
 
 
 def _options(name: object = "", **said: Any) -> Options:

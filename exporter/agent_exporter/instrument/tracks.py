@@ -19,7 +19,7 @@ from threading import RLock
 from typing import Final, Literal, NamedTuple
 
 from . import cells
-from .cells import ATTRIBUTED, Counter
+from .cells import ATTRIBUTED, Counter, Histogram
 
 Status = Literal["ok", "error", "rejected", "unknown"]
 
@@ -76,7 +76,7 @@ class Track:
         self.running: dict[float, None] = {}  # calls by when they began, oldest first
         self.inside = 0.0  # calls of a sampled tool
         self.ok = self.count("ok")
-        self.spent = cells.histogram("agent.tool.execution.duration", tool=name, status="ok")
+        self.spent = self.times("ok")
         self.input = cells.histogram("agent.tool.input.size", tool=name) if said.sizes else None
         self.output = cells.histogram("agent.tool.output.size", tool=name) if said.sizes else None
         self.memory = cells.histogram("agent.tool.memory.growth", tool=name) if said.memory else None
@@ -90,26 +90,32 @@ class Track:
             "agent.tool.executions", tool=said.name, tool_type=said.type, status=status, error_type=error_type
         )
 
+    def times(self, status: str) -> Histogram:
+        """Find the histogram of an outcome."""
+        return cells.histogram("agent.tool.execution.duration", tool=self.said.name, status=status)
+
     def attributed(self, status: str) -> Counter:
         """Find the counter of an outcome with the attributes that the program gave."""
         return cells.counter(ATTRIBUTED.name, tool=self.said.name, status=status, **dict(self.said.attributes))
 
     def ended(self, status: str, error_type: str = "") -> None:
         """Count a call by how it ended."""
-        self.count(status, error_type).add()
+        ok = status == "ok"
+        (self.ok if ok else self.count(status, error_type)).add()
         if self.named is not None:
             self.attributed(status).add()
-        if status == "error":
-            self.failures.add(1.0)
-        elif status == "ok":
+        if ok:
             self.failures.set(0.0)
+        elif status == "error":
+            self.failures.add(1.0)
 
     def end(self, start: float, status: str, error_type: str = "", weight: int = 1) -> None:
         """Count a call and how long it took."""
         taken = clock() - start
         self.running.pop(start, None)
         self.ended(status, error_type)
-        cells.histogram("agent.tool.execution.duration", tool=self.said.name, status=status).record(taken, weight)
+        spent = self.spent if status == "ok" else self.times(status)
+        spent.record(taken, weight)
 
     def failed(self, start: float, error: BaseException) -> None:
         """Count a call that raised."""
@@ -143,6 +149,7 @@ class Tracks:
 
     def __init__(self) -> None:
         self.known: dict[Options, Track] = {}
+        self.plain: dict[str, Options] = {}  # of tools of which nothing but the name was said
         self.lock = RLock()
 
     def find(self, said: Options) -> Track:
@@ -181,6 +188,7 @@ class Tracks:
     def forget(self) -> None:
         """Know no tools; for tests, as whoever holds one counts for nobody."""
         self.known.clear()
+        self.plain.clear()
 
     def zero(self) -> None:
         """Forget what runs."""
