@@ -145,7 +145,9 @@ def test_httpx_keeps_the_trace_of_an_async_caller(points, url):
 
 def test_httpx_through_a_tunnel(points):
     """What a proxy is asked first, and what is closed twice, is one use of one connection."""
-    trace = Trace(Waits("web"), None)
+    waits = Waits("web")
+    waits.open(counts_used=True)
+    trace = Trace(waits, None)
     for event in ("send_request_headers.started", "send_request_headers.started", "response_closed.complete"):
         trace(f"http11.{event}", {})
     trace("http11.response_closed.complete", {})

@@ -107,7 +107,7 @@ def test_processes(points):
         until(lambda: found(points)[0] == 0)
 
     assert during[:3] == (1, 1, 3)
-    assert found(points) == (0, 1, 0, 0, 0)
+    assert found(points) == (0, 1, 0, None, 0)
 
 
 @pytest.mark.parametrize("kind", [threading.Semaphore, threading.BoundedSemaphore])
@@ -178,7 +178,7 @@ def test_semaphore_of_processes(points):
     with semaphore:
         values = points("agent.pool")
 
-    assert values == {(SIZE, "it", "idle"): 2, (SIZE, "it", "used"): 1, (LIMIT, "it"): 3, (TIMEOUTS, "it"): 0}
+    assert values == {(SIZE, "it", "idle"): 2, (SIZE, "it", "used"): 1, (LIMIT, "it"): 3}
 
 
 def test_semaphore_of_processes_without_limit(points):
@@ -421,6 +421,7 @@ def test_async_methods_that_hide_it(points):
             return "member"
 
     waits, took = Waits("it"), []
+    waits.open(counts_used=False)
     get = timed(Hidden().get, waits, took.append)
 
     assert asyncio.run(get()) == "member"
@@ -428,3 +429,11 @@ def test_async_methods_that_hide_it(points):
     assert waits.waiting == 0
     assert took == ["member"]
     assert points(WAIT)[WAIT, "it"].sum >= SHORT
+
+
+def test_watched_twice(points):
+    """A pool that is measured under a name keeps it."""
+    semaphore = watch_pool(watch_pool(threading.Semaphore(1), "it"), "other")
+
+    with semaphore:
+        assert points(SIZE) == {(SIZE, "it", "used"): 1}

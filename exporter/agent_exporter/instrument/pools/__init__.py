@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from ..graft import MARK
 from ..watched import Read, Row, number, observe, roots, unknown
 from . import databases, executors, http, semaphores
 from .scarce import Pool, pool
@@ -61,7 +62,8 @@ def watch_pool(
 
 def _by_library(pool: object, name: str, limit: float | None, waits: bool) -> bool:
     return any(
-        ADAPTERS[root](pool, name, limit, Waits(name, NONE_FREE.get(root, none_free)) if waits else None)
+        hasattr(type(pool), MARK)  # the first name stays
+        or ADAPTERS[root](pool, name, limit, Waits(name, NONE_FREE.get(root, none_free)) if waits else None)
         for root in roots(pool)
         if root in ADAPTERS
     )

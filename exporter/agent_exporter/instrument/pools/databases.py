@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ..graft import Method, graft, subclass
 from ..watched import Read, Row, is_a, number, observe
-from .waits import Waits, none_free, timed, used, waiting
+from .waits import Waits, none_free, timed
 
 UNLIMITED: Final = 2**31  # redis-py, older versions
 
@@ -25,8 +25,9 @@ def _rows(taken: Read, idle: Read, limit: Read, given: float | None) -> list[Row
 
 def _grafted(pool: Any, waits: Waits, method: str) -> list[Row]:
     """Time one of a pool's methods."""
+    rows = waits.open(counts_used=False)
     graft(pool, lambda base: {method: timed(getattr(base, method), waits)})
-    return [waiting(waits)]
+    return rows
 
 
 def sqlalchemy(pool: Any, name: str, limit: float | None, waits: Waits | None) -> bool:
@@ -72,8 +73,8 @@ def asyncpg(pool: Any, name: str, limit: float | None, waits: Waits | None) -> b
         limit,
     )
     if waits:
+        rows += waits.open(counts_used=False)
         graft(pool, lambda base: {"acquire": _asyncpg_acquire(base, waits)})
-        rows.append(waiting(waits))
     observe(pool, ("name", name), rows, ended=lambda pool: pool.is_closing())
     return True
 
@@ -119,10 +120,8 @@ def redis(pool: Any, name: str, limit: float | None, waits: Waits | None) -> boo
     tells = hasattr(pool, "get_connection_count")  # from redis-py 8 on, before that only sync pools or none
     rows = _rows(_redis_count("used"), _redis_count("idle"), most, limit)
     if waits:
+        rows += waits.open(counts_used=not tells)
         graft(pool, lambda base: _redis_methods(base, waits))
-        rows.append(waiting(waits))
-    if waits and not tells:
-        rows.append(used(waits))
     observe(pool, ("name", name), rows if tells else rows[2:])
     return True
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ..graft import Method, graft
 from ..watched import Row, is_a, observe
-from .waits import Waits, used, waiting
+from .waits import Waits
 
 # Their calls are sent elsewhere and must stay as they are: when they begin is not known, only that they do.
 ELSEWHERE: Final = ("concurrent:ProcessPoolExecutor", "concurrent:InterpreterPoolExecutor")
@@ -23,8 +23,8 @@ def executor(pool: Any, name: str, limit: float | None, waits: Waits | None) -> 
     rows = [] if limit is None else [Row("agent.pool.limit", {}, lambda _: limit)]
     threads = is_a(pool, "concurrent:ThreadPoolExecutor") and not is_a(pool, *ELSEWHERE)
     if waits and threads:
+        rows += waits.open(counts_used=True)
         graft(pool, lambda base: {"submit": _timed(base.submit, waits)})
-        rows += [waiting(waits), used(waits)]
     elif waits:
         under_way: dict[int, Any] = {}
         graft(pool, lambda base: {"submit": _followed(base.submit, under_way)})

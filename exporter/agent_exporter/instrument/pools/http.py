@@ -11,7 +11,7 @@ from typing import Any
 
 from ..graft import Method, graft
 from ..watched import Row, is_a, observe
-from .waits import Waits, timed, used, waiting
+from .waits import Waits, timed
 
 
 def httpx(client: Any, name: str, limit: float | None, waits: Waits | None) -> bool:
@@ -20,8 +20,8 @@ def httpx(client: Any, name: str, limit: float | None, waits: Waits | None) -> b
         return False
     rows = [] if limit is None else [Row("agent.pool.limit", {}, lambda _: limit)]
     if waits:
+        rows += waits.open(counts_used=True)
         graft(client, lambda base: {"send": _send(base.send, waits)})
-        rows += [waiting(waits), used(waits)]
     observe(client, ("name", name), rows)
     return True
 
@@ -113,8 +113,8 @@ def aiohttp(client: Any, name: str, limit: float | None, waits: Waits | None) ->
         return False
     rows = [Row("agent.pool.limit", {}, lambda connector: limit if limit is not None else connector.limit or None)]
     if waits:
+        rows += waits.open(counts_used=True)
         graft(connector, lambda base: {"connect": _connect(base.connect, waits)})
-        rows += [waiting(waits), used(waits)]
     observe(connector, ("name", name), rows)
     return True
 

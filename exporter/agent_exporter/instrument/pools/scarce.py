@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, TypeVar, overload
 
 from ..watched import Row, observe
-from .waits import Waits, timed, used, waiting
+from .waits import Waits, timed
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ class Pool:
 
     def __init__(self, name: str, limit: float | None = None) -> None:
         self._waits = Waits(name)
-        rows = [waiting(self._waits), used(self._waits)]
+        rows = self._waits.open(counts_used=True)
         if limit is not None:
             rows.append(Row("agent.pool.limit", {}, lambda _: limit))
         observe(self, ("name", name), rows)

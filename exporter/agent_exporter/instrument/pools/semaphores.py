@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ..graft import Method, graft
 from ..watched import Read, Row, is_a, number, observe
-from .waits import Waits, timed, used, waiting
+from .waits import Waits, timed
 
 # How objects call what they tell, attributes or methods (anyio's limiters, pools of other libraries).
 USED: Final = ("used", "in_use", "num_in_use", "borrowed_tokens", "checkedout")
@@ -24,8 +24,8 @@ def semaphore(pool: Any, name: str, limit: float | None, waits: Waits | None) ->
         return False
     rows = [] if limit is None else [Row("agent.pool.limit", {}, lambda _: limit)]
     if waits:
+        rows += waits.open(counts_used=True)
         graft(pool, lambda base: _semaphore(base, waits))
-        rows += [waiting(waits), used(waits)]
     observe(pool, ("name", name), rows)
     return True
 

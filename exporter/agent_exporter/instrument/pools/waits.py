@@ -30,14 +30,22 @@ def none_free(error: BaseException) -> bool:
 class Waits:
     """The waits for members of one pool, and how many are in use where the pool does not tell."""
 
-    __slots__ = ("_duration", "_none_free", "_timeouts", "used", "waiting")
+    __slots__ = ("_duration", "_name", "_none_free", "_timeouts", "used", "waiting")
 
     def __init__(self, name: str, none_free: Callable[[BaseException], bool] = none_free) -> None:
-        self._duration = histogram("agent.pool.wait.duration", name=name)
-        self._timeouts = counter("agent.pool.timeouts", name=name)
-        self._none_free = none_free
+        self._name, self._none_free = name, none_free
         self.waiting = 0
         self.used = 0
+
+    def open(self, *, counts_used: bool) -> list[Row]:
+        """Be ready to record, and list what is to be read: who waits now, and what is used if nobody else tells.
+
+        Not before an adapter wants it: a pool whose waits are not known has no timeouts, not none so far.
+        """
+        self._duration = histogram("agent.pool.wait.duration", name=self._name)
+        self._timeouts = counter("agent.pool.timeouts", name=self._name)
+        rows = [Row("agent.pool.waiting", {}, lambda _: self.waiting)]
+        return [*rows, Row("agent.pool.size", {"state": "used"}, lambda _: self.used)] if counts_used else rows
 
     def begin(self) -> float:
         """Begin to wait."""
@@ -65,16 +73,6 @@ class Waits:
         """Count members as free again; what was taken before the watch began is not known."""
         if self.used >= members:
             self.used -= members
-
-
-def waiting(waits: Waits) -> Row:
-    """Tell how many are waiting now."""
-    return Row("agent.pool.waiting", {}, lambda _: waits.waiting)
-
-
-def used(waits: Waits) -> Row:
-    """Tell how many members were taken and not given back."""
-    return Row("agent.pool.size", {"state": "used"}, lambda _: waits.used)
 
 
 def timed(method: Method, waits: Waits, took: Callable[[Any], object] = lambda _: None) -> Method:
