@@ -70,7 +70,7 @@ def redis_server(program):
 @contextlib.contextmanager
 def postgres_server(folder_of_programs):
     """Run PostgreSQL, as a user that is not root; yields its URL without a scheme."""
-    user = "postgres" if os.geteuid() == 0 else None
+    user = None if os.geteuid() else next(user for user in ("postgres", "nobody") if known(user))
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
@@ -86,6 +86,11 @@ def postgres_server(folder_of_programs):
         ask = [folder_of_programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
         with running(command, lambda: subprocess.run(ask, check=False).returncode == 0, user):
             yield f"tester@127.0.0.1:{port}/postgres"
+
+
+def known(user):
+    """Say whether this machine has a user."""
+    return user in {entry.pw_name for entry in pwd.getpwall()}
 
 
 def find_postgres():
