@@ -245,6 +245,34 @@ with tracer.start_as_current_span("chat") as span, model_request("openai", "gpt-
     assert total("agent_cost_usd_total") == pytest.approx(1000 * 1.25e-6)
 
 
+# What the collector needs and the library does not.
+UNNEEDED = (
+    *("click", "genai_prices", "grpc", "httptools", "isal", "numpy", "orjson", "prometheus_client", "psutil"),
+    *("pydantic", "rich", "tomlkit", "uvicorn", "uvloop", "yaml", "zstandard"),
+)
+
+
+def test_the_slim_install(collector: Any) -> None:
+    """Without the collector's dependencies the library measures and pushes all the same."""
+    running = collector()
+    code = f"""
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {UNNEEDED}:
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Missing())
+from agent_exporter.instrument import flush, start, tool
+start("slim")
+tool("x")(len)("abc")
+print(flush())
+"""
+    done = run(code, environment(running, "http/protobuf"))
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+    assert running.counter("agent_tool_executions_total", agent="slim") == 1
+
+
 # -- without a collector -----------------------------------------------------
 
 NOBODY = "http://127.0.0.1:9"  # refused
