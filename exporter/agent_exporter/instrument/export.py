@@ -118,10 +118,10 @@ class Pusher:
         return last
 
     def _push(self) -> None:
-        points = cells.collect()
-        if not points:
-            return
         try:
+            points = cells.collect()
+            if not points:
+                return
             if self.exporter is None:
                 self.exporter, _ = self.otlp.exporter()
             # What gRPC is in the middle of, it is in the middle of for ever in a child.
@@ -144,6 +144,7 @@ class Library:
     def __init__(self) -> None:
         self.lock = RLock()
         self.pusher: Pusher | None = None
+        self.identity: Identity | None = None
         self.parents: list[Pusher] = []  # kept, as exporters of another process had better not be finalized
         self.waits = self.known = False
 
@@ -153,7 +154,9 @@ class Library:
             if self.pusher is not None:
                 return
             self._remember()
-            self.pusher = Pusher(Identity(name), interval)
+            # The same as before a shutdown: another would count all that was counted once more.
+            self.identity = self.identity or Identity(name)
+            self.pusher = Pusher(self.identity, interval)
             SWITCH.on = True
             self.pusher.start()
 
@@ -202,9 +205,10 @@ class Library:
     def go_on(self) -> None:
         """Push as another instance, by a thread of its own: the parent's did not come along."""
         self.lock = RLock()
+        if self.identity is not None:
+            self.identity.fork()
         if self.pusher is not None:
             self.parents.append(self.pusher)
-            self.pusher.identity.fork()
             self.pusher = Pusher(self.pusher.identity, self.pusher.interval)
             with contextlib.suppress(RuntimeError):  # the interpreter is ending
                 self.pusher.start()

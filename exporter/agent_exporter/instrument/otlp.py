@@ -86,7 +86,8 @@ def _metric(name: str, points: list[Point], now: int) -> sdk.Metric:
 
 
 def _number(point: Point, now: int) -> sdk.NumberDataPoint:
-    return sdk.NumberDataPoint(dict(point.labels), point.start, now, cast("float", point.value))
+    # Always the same type: points whose type changes from push to push are read more slowly.
+    return sdk.NumberDataPoint(dict(point.labels), point.start, now, float(cast("float", point.value)))
 
 
 def _histogram(point: Point, now: int) -> sdk.HistogramDataPoint:
