@@ -145,6 +145,23 @@ for row in CATALOG.values():
             assert {part.partition("=")[0] for part in recorded[1:]} == labels, name
 
 
+def test_attributes_of_ones_own(collector: Any) -> None:
+    """Attributes that a program gives a tool are labels of a family of their own; those of users are dropped as ever."""
+    running = collector()
+    code = """
+from agent_exporter.instrument import start, tool
+start("shop")
+tool("pay", attributes={"region": "eu", "user.email": "a@b.c"})(len)("abc")
+"""
+    run(code, environment(running, "http/protobuf"))
+
+    [labels] = [dict(key) for name, key in running.totals() if name == "agent_tool_attributed_executions_total"]
+    assert (labels.pop("instance") != "", labels) == (
+        True,
+        {"job": "shop", "tool": "pay", "status": "ok", "region": "eu", "otel_scope_name": "agent_exporter.instrument"},
+    )
+
+
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 @pytest.mark.parametrize("wait", [0.0, 0.1, 1.0], ids=["at once", "while it loads", "after it has pushed"])
 def test_forks(collector: Any, protocol: str, wait: float) -> None:

@@ -48,7 +48,7 @@ class Pusher:
         self.busy = Lock()  # held while a fork would leave a child with half of something
         self.wake, self.loaded, self.done = Event(), Event(), Event()
         self.asked: list[Event] = []
-        self.ending = False
+        self.ending = self.delivered = False
         self.exporter: Exporter | None = None
         self.thread = Thread(target=self._run, name="agent-exporter", daemon=True)
 
@@ -58,19 +58,21 @@ class Pusher:
         self.thread.start()
 
     def push(self, timeout: float) -> bool:
-        """Push now; tell whether that was done in time."""
+        """Push now; tell whether all was delivered in time."""
         asked = Event()
         self.asked.append(asked)
         self.wake.set()
-        return asked.wait(timeout)
+        if self.done.is_set():
+            return False
+        return asked.wait(timeout) and self.delivered
 
     def stop(self, timeout: float) -> bool:
-        """Push once more and end; a push that takes longer is given up."""
+        """Push once more and end; a push that takes longer is given up. Tell whether all was delivered."""
         self.ending = True
         self.wake.set()
         ended = self.done.wait(timeout)
         self._give_up()
-        return ended
+        return ended and self.delivered
 
     # -- the thread -------------------------------------------------------
 
@@ -120,16 +122,15 @@ class Pusher:
     def _push(self) -> None:
         try:
             points = cells.collect()
-            if not points:
-                return
             if self.exporter is None:
                 self.exporter, _ = self.otlp.exporter()
             # What gRPC is in the middle of, it is in the middle of for ever in a child.
             with self.busy if "grpc" in self.exporter.__module__ else contextlib.nullcontext():
-                good = self.exporter.export(self.otlp.data(points, self.resource)).name == "SUCCESS"
+                done = self.exporter.export(self.otlp.data(points, self.resource)) if points else None
+            self.delivered = done is None or done.name == "SUCCESS"
         except Exception:  # noqa: BLE001  # it is code of others
-            good = False
-        if not good:
+            self.delivered = False
+        if not self.delivered:
             cells.fail("push", self.where)
 
     def _answer(self, asked: Iterable[Event]) -> None:
@@ -242,12 +243,12 @@ def start(
 
 
 def flush(timeout: float = 5.0) -> bool:
-    """Push now, and wait for it at most this many seconds; tell whether it was done in time."""
+    """Push now, and wait for it at most this many seconds; tell whether all was delivered."""
     return _LIBRARY.flush(timeout)
 
 
 def shutdown(timeout: float = ENDING) -> bool:
-    """Push a last time and stop measuring, in at most this many seconds; tell whether it was done in time.
+    """Push a last time and stop measuring, in at most this many seconds; tell whether all was delivered.
 
     The end of the program does the same by itself.
     """
