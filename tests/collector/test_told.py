@@ -15,7 +15,7 @@ from agent_exporter.config import Config
 from agent_exporter.dialects import Dialects, told
 from agent_exporter.instrument import otlp
 from agent_exporter.model import Signal
-from otlp import Bench, at, dialects, gauge, number, pairs, total
+from otlp import SECOND, Bench, at, dialects, gauge, number, pairs, total
 
 WHO = {"service.name": "shop", "service.instance.id": "1"}
 OK = {"tool_type": "function", "status": "ok"}
@@ -121,6 +121,28 @@ def test_metrics_that_came_before(bench):
 
     assert shown(bench, "agent_runtime_gc_collections_total") == {"shop,1,0,cpython": 6}
     assert shown(bench, "agent_process_memory_usage_bytes") == {"shop,1,self,rss": 70}
+
+
+def test_a_program_that_has_changed(bench):
+    """When a process has left, what no other of its agent tells counts from whoever else tells it."""
+    executions = "agent.tool.executions"
+    library(bench, *(total(executions, number(1, {"tool": tool, **OK})) for tool in ("search", "write")))
+    other = WHO | {"service.instance.id": "2"}
+    identity = 0
+    for second in range(2, 3600, 15):
+        bench.now += 15 * SECOND
+        point = number(1, {"tool": "search", **OK}, start=2, time=second)
+        bench.send(total(executions, point), resource=other, scope=told.SCOPE)
+        bench.ingest.sweep()
+        for tool in ("search", "write"):
+            identity += 1
+            tool_span(bench, identity % 200 + 1, tool)
+
+    found = shown(bench, "agent_tool_executions_total")
+    assert found.pop("shop,ok,search,function") == 2
+    assert found.pop("shop,ok,write,function") == 1
+    assert found.pop("shop,ok,write,unknown") > 0
+    assert found == {}
 
 
 def test_what_is_remembered_has_a_limit(bench, monkeypatch):

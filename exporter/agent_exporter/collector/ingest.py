@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Sequence
 from hashlib import blake2b
 from threading import RLock
 
@@ -50,6 +50,7 @@ class Ingest:
         self._clients: dict[Hashable, Client] = {}
         self._meters: dict[tuple[Client, Hashable], tuple[Meter, Intakes]] = {}
         self._origins: dict[Origin, tuple[Meter, Intakes, Resource, Labels]] = {}  # by what was sent, to find it fast
+        self._telling: dict[tuple[Client, Hashable], str] = {}  # agents of meters of our library that push
         self.pushers = Pushers()
         self._repeats: OrderedDict[bytes, None] = OrderedDict()
         self.lock = RLock()
@@ -109,12 +110,38 @@ class Ingest:
     def _reconsider(self) -> None:
         """Let streams of agents whose library tells more than before be resolved anew, without what they say now."""
         told = self.policy.dialects.memory.told
-        for meter, intakes in self._meters.values():
-            if meter.agent in told.news and meter.scope.name != SCOPE:
-                for intake in intakes.values():
-                    if intake.refusal is None:
-                        intake.retire(set(intake.streams.rows.values()))
+        for intake in self._told_by(told.news, library=False):
+            intake.retire(set(intake.streams.rows.values()))
         told.news.clear()
+
+    def _told_by(self, agents: Container[str], *, library: bool) -> list[Intake]:
+        """List what agents push by our library, or by anything else."""
+        return [
+            intake
+            for meter, intakes in self._meters.values()
+            if meter.agent in agents and (meter.scope.name == SCOPE) is library
+            for intake in intakes.values()
+            if intake.refusal is None
+        ]
+
+    def _ask_again(self, now: float) -> None:
+        """When a process that told by the library has left, let others of its agent tell again what they tell.
+
+        What none of them tells again counts from whoever else tells it: the program has changed.
+        """
+        told = self.policy.dialects.memory.told
+        for intake in self._told_by(told.drop(now), library=False):
+            intake.unlearn()
+        telling = {
+            key: meter.agent
+            for key, (meter, intakes) in self._meters.items()
+            if meter.scope.name == SCOPE and any(not each.refusal and each.streams.rows for each in intakes.values())
+        }
+        left = {agent for key, agent in self._telling.items() if key not in telling}
+        self._telling = telling
+        told.doubt(left, now + self.policy.config.expiry.stream)
+        for intake in self._told_by(left, library=True):
+            intake.unlearn()
 
     def _points(
         self,
@@ -280,6 +307,7 @@ class Ingest:
             self.policy.normalised.unlearn()
             self._record(self.policy.dialects.sweep(now / 1e9), now / 1e9)
             self._leave()
+            self._ask_again(now / 1e9)
             for kind, count in (("stream", forgotten), ("series", hidden)):
                 self.ledger.count("agent_exporter.expired", count, kind=kind)
 

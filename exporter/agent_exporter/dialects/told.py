@@ -7,6 +7,7 @@ the first call has ended; what was counted before that stays.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Final
 
 from ..catalog import CATALOG
@@ -30,15 +31,31 @@ class Told:
     """Families that the library tells, by agent and what they are about."""
 
     def __init__(self) -> None:
-        self._known: dict[Subject, None] = {}
+        self._known: set[Subject] = set()
+        self._doubted: dict[Subject, float] = {}  # known from a process that has left, perhaps; until when
         self.news: set[str] = set()  # agents of which something is told that was not
 
     def tell(self, instrument: Instrument, labels: Labels) -> None:
         """Remember that the library tells this."""
         subject = _subject(instrument, labels)
+        self._doubted.pop(subject, None)
         if subject not in self._known and len(self._known) < SUBJECTS:
-            self._known[subject] = None
+            self._known.add(subject)
             self.news.add(subject[0])
+
+    def doubt(self, agents: Container[str], until: float) -> None:
+        """Ask to be told again, until a time in Unix seconds, what is known of these agents."""
+        for subject in self._known:
+            if subject[0] in agents:
+                self._doubted.setdefault(subject, until)
+
+    def drop(self, now: float) -> set[str]:
+        """Forget what was not told again in time; return the agents it was about."""
+        dropped = {subject for subject, until in self._doubted.items() if until <= now}
+        for subject in dropped:
+            del self._doubted[subject]
+        self._known -= dropped
+        return {subject[0] for subject in dropped}
 
     def has(self, instrument: Instrument, labels: Labels) -> bool:
         """Tell whether the library tells this, so that nobody else's word counts."""
