@@ -79,7 +79,9 @@ def environment(collector: Any, protocol: str, **more: str) -> dict[str, str]:
 
 def run(code: str | Path, env: dict[str, str], **rest: Any) -> subprocess.CompletedProcess[str]:
     """Run a program to its end; a text is its code."""
-    command = [sys.executable, *(["-c", code] if isinstance(code, str) else [code])]
+    # From 3.12 on Python warns of forks in programs with threads (docs/library.md).
+    quiet = ["-W", "ignore:This process:DeprecationWarning"]
+    command = [sys.executable, *quiet, *(["-c", code] if isinstance(code, str) else [code])]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False, **rest)
 
 
