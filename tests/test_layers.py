@@ -32,7 +32,10 @@ ROOMS = {
         "dialects",  # YAML that remembers its lines
     },
     "forward": {"model"},
-    "instrument": {"catalog", "model"},
+    "instrument": {
+        *("catalog", "model"),
+        "",  # the version, for the scope of what it pushes
+    },
     "collector": {
         *("model", "catalog", "config", "web", "decode", "receive", "dialects", "prices", "store"),
         *("sample", "expose", "forward"),
@@ -61,6 +64,7 @@ DEPENDENCIES = {
     "opentelemetry": {
         "decode",  # opentelemetry-proto, for what the hot path leaves aside
         "demo",
+        "instrument.otlp",  # the exporter and its data classes, loaded by the exporting thread
         "receive.status",  # the stock answers
         "sample",
     },

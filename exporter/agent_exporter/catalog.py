@@ -63,6 +63,7 @@ _TOOLS: Final = (
     ),
     _bytes("agent.tool.input.size", "Size of what agents handed to tools.", "agent", "tool"),
     _bytes("agent.tool.output.size", "Size of what tools gave back to agents.", "agent", "tool"),
+    _bytes("agent.tool.memory.growth", "Memory that tool calls left allocated.", "agent", "tool"),
     _gauge("agent.tool.active", "{execution}", "Tool calls running now.", "agent", "tool"),
     _gauge(
         "agent.tool.oldest_active.age",
@@ -136,6 +137,20 @@ _CACHES: Final = (
     _gauge("agent.cache.entries", "{entry}", "Entries in caches now.", "agent", "cache"),
     _gauge("agent.cache.size", "By", "Memory that caches hold now.", "agent", "cache"),
     _gauge("agent.cache.limit", "By", "Memory that caches may hold at most.", "agent", "cache"),
+    _gauge("agent.cache.entries.limit", "{entry}", "Entries that caches may have at most.", "agent", "cache"),
+    _counter(
+        "agent.cache.loads",
+        "{load}",
+        "Values fetched or computed because no cache had them, by how that ended.",
+        *("agent", "cache", "status"),
+        siblings=("status", ("ok", "error")),
+    ),
+    _seconds("agent.cache.load.duration", "How long fetching or computing such a value took.", "agent", "cache"),
+    _seconds(
+        "agent.cache.load.wait.duration",
+        "How long callers waited for a value that another caller was fetching already.",
+        *("agent", "cache"),
+    ),
 )
 
 _WORK: Final = (
@@ -147,6 +162,12 @@ _WORK: Final = (
         "agent.operation.duration",
         "How long operations inside agents took that are neither tool calls nor model requests.",
         *("agent", "operation", "mode", "status"),
+    ),
+    _gauge(
+        "agent.operation.memory.growth",
+        "By",
+        "Memory that operations left in use each time, on average; below 0 where they freed some.",
+        *("agent", "operation"),
     ),
     _gauge("agent.context.utilization", "1", "Share of the model's context window in use, from 0 to 1.", "agent"),
     _counter(
@@ -168,6 +189,15 @@ _WORK: Final = (
         *("agent", "interface"),
     ),
     _counter("agent.feedback", "{rating}", "Ratings that users gave.", "agent", "rating"),
+)
+
+_TELEMETRY: Final = (
+    _counter(
+        "agent.telemetry.failures",
+        "{failure}",
+        "What the library inside an agent could not do; pushes that failed lose no counts, as the next has them too.",
+        *("agent", "agent_instance", "reason"),
+    ),
 )
 
 _PROCESSES: Final = (
@@ -234,11 +264,18 @@ _RUNTIMES: Final = (
 
 _POOLS: Final = (
     _gauge("agent.queue.size", "{item}", "Items waiting in queues.", *_POOL),
+    _gauge("agent.queue.limit", "{item}", "Items that queues take at most.", *_POOL),
     _seconds("agent.queue.wait.duration", "How long items waited in queues.", *_POOL),
     _gauge("agent.pool.size", "{member}", "Members of pools (connections, workers), by state.", *_POOL, "state"),
     _gauge("agent.pool.limit", "{member}", "Members that pools may have at most.", *_POOL),
+    _gauge("agent.pool.waiting", "{caller}", "Callers waiting for a member of a pool now.", *_POOL),
     _seconds("agent.pool.wait.duration", "How long callers waited for a member of a pool.", *_POOL),
-    _counter("agent.pool.timeouts", "{timeout}", "Callers that gave up waiting for a member of a pool.", *_POOL),
+    _counter(
+        "agent.pool.timeouts",
+        "{timeout}",
+        "Callers that went without a member of a pool because none was free in time.",
+        *_POOL,
+    ),
 )
 
 # The words of the semantic conventions, labels as they are translated (`cpu.mode` is cpu_mode).
@@ -394,6 +431,7 @@ GROUPS: Final[dict[str, tuple[Instrument, ...]]] = {
     "Models": _MODELS,
     "Caches": _CACHES,
     "Sessions, turns and interfaces": _WORK,
+    "The library inside agents": _TELEMETRY,
     "Processes": _PROCESSES,
     "Runtimes": _RUNTIMES,
     "Queues and pools": _POOLS,
@@ -429,6 +467,8 @@ VALUES: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("agent.cost.usd", "basis"): ("reported", "estimated"),
     ("agent.cache.requests", "result"): ("hit", "miss"),
     ("agent.cache.evictions", "reason"): ("size", "ttl", "explicit", "unknown"),
+    ("agent.cache.loads", "status"): ("ok", "error"),
+    ("agent.telemetry.failures", "reason"): ("push", "watch", "labels", "misuse"),
     ("agent.process.memory.usage", "type"): ("rss", "vms", "uss"),
     ("agent.process.disk.io", "direction"): ("read", "write"),
     ("system.cpu.time", "cpu_mode"): _CPU_MODES,

@@ -13,6 +13,7 @@ from .. import __version__
 
 COMMANDS = {
     "check": "Check the configuration, dialect files, rules and dashboards.",
+    "profile": "Show what a running Python agent spends its processor time on.",
     "serve": "Receive OTLP from agents and serve /metrics.",
     "setup": "Show or write the settings that point an agent here.",
     "stack": "Write dashboards, rules and the rest of a whole stack to a folder.",

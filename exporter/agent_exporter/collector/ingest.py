@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Sequence
 from hashlib import blake2b
 from threading import RLock
 
@@ -18,6 +18,7 @@ from ..decode import records, wire
 from ..decode.records import Invalid
 from ..decode.wire import Key, Origin
 from ..dialects import Dialects
+from ..dialects.told import SCOPE
 from ..model import Answer, Family, Labels, Measurement, Rejection, Resource, Scope, Signal
 from ..store import histograms
 from ..store.streams import Notes
@@ -49,6 +50,7 @@ class Ingest:
         self._clients: dict[Hashable, Client] = {}
         self._meters: dict[tuple[Client, Hashable], tuple[Meter, Intakes]] = {}
         self._origins: dict[Origin, tuple[Meter, Intakes, Resource, Labels]] = {}  # by what was sent, to find it fast
+        self._telling: dict[tuple[Client, Hashable], str] = {}  # agents of meters of our library that push
         self.pushers = Pushers()
         self.repeats = Repeats()
         self._payloads: OrderedDict[bytes, None] = OrderedDict()
@@ -107,7 +109,45 @@ class Ingest:
         taken = [(intake, points) for intake, points in zip(intakes, raws, strict=True) if intake is not None]
         if taken and len(taken) == len(raws) and not own:
             self.repeats.see(body, taken, senders)
+        if self.policy.dialects.memory.told.news:
+            self._reconsider()
         return answer
+
+    def _reconsider(self) -> None:
+        """Let streams of agents whose library tells more than before be resolved anew, without what they say now."""
+        told = self.policy.dialects.memory.told
+        for intake in self._told_by(told.news, library=False):
+            intake.retire(set(intake.streams.rows.values()))
+        told.news.clear()
+
+    def _told_by(self, agents: Container[str], *, library: bool) -> list[Intake]:
+        """List what agents push by our library, or by anything else."""
+        return [
+            intake
+            for meter, intakes in self._meters.values()
+            if meter.agent in agents and (meter.scope.name == SCOPE) is library
+            for intake in intakes.values()
+            if intake.refusal is None
+        ]
+
+    def _ask_again(self, now: float) -> None:
+        """When a process that told by the library has left, let others of its agent tell again what they tell.
+
+        What none of them tells again counts from whoever else tells it: the program has changed.
+        """
+        told = self.policy.dialects.memory.told
+        for intake in self._told_by(told.drop(now), library=False):
+            intake.unlearn()
+        telling = {
+            key: meter.agent
+            for key, (meter, intakes) in self._meters.items()
+            if meter.scope.name == SCOPE and any(not each.refusal and each.streams.rows for each in intakes.values())
+        }
+        left = {agent for key, agent in self._telling.items() if key not in telling}
+        self._telling = telling
+        told.doubt(left, now + self.policy.config.expiry.stream)
+        for intake in self._told_by(left, library=True):
+            intake.unlearn()
 
     def _points(
         self,
@@ -275,6 +315,7 @@ class Ingest:
             self.policy.normalised.unlearn()
             self._record(self.policy.dialects.sweep(now / 1e9), now / 1e9)
             self._leave()
+            self._ask_again(now / 1e9)
             for kind, count in (("stream", forgotten), ("series", hidden)):
                 self.ledger.count("agent_exporter.expired", count, kind=kind)
 

@@ -9,10 +9,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 from .. import __version__
+from ..catalog import CATALOG
 from ..config import Addresses
 from ..expose.page import Refusal, Source, Status
 from ..sample import Reading
 from .ingest import Ingest
+
+_ACTIVE = CATALOG["agent.sessions.active"]
 
 
 def readings(ingest: Ingest) -> list[Reading]:
@@ -34,8 +37,10 @@ def _counts(ingest: Ingest) -> Iterator[Reading]:
 def _gauges(ingest: Ingest) -> Iterator[Reading]:
     for (agent, signal), when in ingest.ledger.last_seen().items():
         yield Reading("agent.source.last_seen", (("agent", agent), ("signal", signal)), when)
-    for agent, count in ingest.policy.dialects.active(ingest.clock() / 1e9).items():
-        yield Reading("agent.sessions.active", (("agent", agent),), count)
+    dialects = ingest.policy.dialects
+    for agent, count in dialects.active(ingest.clock() / 1e9).items():
+        if not dialects.memory.told.has(_ACTIVE, (("agent", agent),)):
+            yield Reading(_ACTIVE.name, (("agent", agent),), count)
     yield Reading("agent_exporter.streams", (), ingest.policy.streams)
     yield Reading("agent_exporter.series", (), ingest.policy.families.count())
 

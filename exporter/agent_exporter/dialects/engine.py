@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple, Self, TypeVar
 
-from ..model import Attributes, Event, Feed, Instrument, Measurement, Metric, Resource, Scope, Span
+from ..model import Attributes, Event, Feed, Instrument, Labels, Measurement, Metric, Resource, Scope, Span
 from .costs import TOKENS, Costs, Prices
 from .derived import PARENT, SESSION, TRACE, Item, Stream
 from .files import load
@@ -23,6 +23,7 @@ from .processes import ProcessRule
 from .rules import Moment, Rule
 from .schema import AnyFile, File, Setup
 from .sessions import Session
+from .told import SCOPE
 from .traces import COMPARED, Held, Node, tell
 
 PLANS: Final = 10_000  # remembered senders × names; CrewAI makes span names of ids
@@ -101,9 +102,9 @@ class Dialects:
         found = []
         for rule in plan.rules:
             feed = _feed(rule, metric, attributes, plan.agent, resource)
-            if feed is not None and (
-                not rule.alone or self.memory.words.is_first(resource, rule.instrument.name, rule.alone)
-            ):
+            if feed is None or self._is_told(scope, feed.instrument, feed.labels):
+                continue
+            if not rule.alone or self.memory.words.is_first(resource, rule.instrument.name, rule.alone):
                 found.append(feed)
                 self.matched.add(rule.id)
         return [*found, *self._priced_feeds(found)] if self._costs and plan.estimates else found
@@ -169,7 +170,7 @@ class Dialects:
         found, costs = [], self._costs if plan.estimates else None
         for rule in rules:
             measured = rule.measure(moment)
-            if measured is None:
+            if measured is None or self.memory.told.has(measured.instrument, measured.labels):
                 continue
             found.append(measured)
             self.matched.add(rule.id)
@@ -177,6 +178,14 @@ class Dialects:
                 rate = costs.rate(measured.labels)
                 found.append(Measurement(rate.instrument, rate.labels, measured.value * rate.amount))
         return found
+
+    def _is_told(self, scope: Scope, instrument: Instrument, labels: Labels) -> bool:
+        """Tell whether what a metric feeds is told by the library; remember what the library tells."""
+        told = self.memory.told
+        if scope.name != SCOPE:
+            return told.has(instrument, labels)
+        told.tell(instrument, labels)
+        return False
 
     def _priced_feeds(self, feeds: Iterable[Feed]) -> list[Feed]:
         rates = ((feed, self._costs.rate(feed.labels)) for feed in feeds if self._costs and feed.instrument is TOKENS)

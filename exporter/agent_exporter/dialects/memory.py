@@ -9,6 +9,7 @@ from collections import Counter
 
 from .bounds import VALUES_PER_LABEL, Bounds
 from .sessions import Counts, Sessions
+from .told import Told
 from .traces import Tree
 from .words import Words
 
@@ -20,5 +21,6 @@ class Memory:
         self.counts: Counts = Counter()
         self.bounds = Bounds(values)
         self.words = Words()
+        self.told = Told()
         self.sessions = Sessions(self.counts)
         self.tree = Tree(self.counts)

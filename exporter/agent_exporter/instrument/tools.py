@@ -1,0 +1,305 @@
+"""Tool calls: how often, how long, how they ended, how large, how many now.
+
+What may live here: the decorator `tool`, which is also one call of a tool, and `wrap_tools`. All that can be
+decided when a tool is named is decided there; `_hot` is written for speed and not for looks.
+"""
+
+from __future__ import annotations
+
+import functools
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, overload
+
+from . import cells, given
+from .cells import ATTRIBUTED, SWITCH, Histogram
+from .sizes import size
+from .tracks import MAX_TRACKS, STATUSES, TRACKS, Options, Status, Track, chance, clock, outcome
+from .wrapping import NOTHING, kind, wrap
+
+ToolType = Literal["function", "builtin", "mcp", "unknown"]
+Memory = Literal["tracemalloc", "rss"]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MAX_ATTRIBUTES: Final = 8
+MAX_WEIGHT: Final = 1_000_000  # calls that one timed call may stand for
+
+
+class Tool:
+    """A tool to decorate a function with, or one call of it."""
+
+    __slots__ = ("_memory", "_said", "_start", "_track", "_weight")
+
+    def __init__(self, said: Options, track: Track | None = None) -> None:
+        self._said, self._track = said, track
+        self._start = -1.0  # not running
+        self._memory = 0
+        self._weight = 1
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Measure every call of a function."""
+        wrapped: Callable[P, R] = _decorated(function, self._said)
+        return wrapped
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            self.complete()
+        else:
+            self.failed(error)
+
+    def start(self) -> Self:
+        """Begin a call."""
+        if SWITCH.on:
+            track = self._find()
+            self._weight = track.enter()
+            self._memory = track.allocated()
+            self._start = clock()
+            if self._weight:
+                track.running[self._start] = None
+        return self
+
+    def complete(self, status: Status = "ok", *, error_type: str = "") -> None:
+        """End the call; a second end of the same call counts for nothing."""
+        start, self._start = self._start, -1.0
+        if start < 0.0:
+            return
+        track = self._find()
+        ended = given.word(status, STATUSES, "how a tool call ended")
+        if track.memory is not None:
+            track.memory.record(max(0, track.allocated() - self._memory))
+        track.leave()
+        if self._weight:
+            track.end(start, ended, error_type, self._weight)
+        else:
+            track.ended(ended, error_type)
+
+    def input(self, value: object) -> None:
+        """Say what goes into the call; only its size is kept."""
+        _measure(self._find().input, value, self._weight)
+
+    def output(self, value: object) -> None:
+        """Say what came out of the call; only its size is kept."""
+        _measure(self._find().output, value, self._weight)
+
+    def _find(self) -> Track:
+        if self._track is None:
+            said = self._said
+            self._track = TRACKS.find(said if said.name else _named(said, "unknown"))
+        return self._track
+
+    # -- as wrapping.Measured ---------------------------------------------
+
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Begin with a function's arguments."""
+        if SWITCH.on:
+            self.start()
+            if args or kwargs:
+                self.input((*args, *kwargs.values()))
+
+    def done(self, result: object) -> None:
+        """End with what a function returned."""
+        if result is not NOTHING and self._start >= 0.0:
+            self.output(result)
+        self.complete()
+
+    def failed(self, error: BaseException) -> None:
+        """End with what was raised."""
+        status, error_type = outcome(error)
+        self.complete(status, error_type=error_type)
+
+
+@overload
+def tool(function: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+@overload
+def tool(
+    name: str = "",
+    /,
+    *,
+    type: ToolType = "function",
+    interface: str | None = None,
+    sample: float = 1.0,
+    sizes: bool = True,
+    memory: Memory | None = None,
+    attributes: Mapping[str, str] | None = None,
+) -> Tool: ...
+
+
+def tool(name: Any = "", /, **said: Any) -> Any:
+    """Measure a tool, as a decorator with or without arguments, or a call of one as a context manager.
+
+    `interface` is what its failures in a row are counted for, if not the tool itself. `sample=0.01` times one in
+    a hundred calls at random, which then counts for a hundred; all calls are counted. `sizes=False` leaves out
+    the sizes of what goes in and comes out. `memory` says how to measure what a call leaves allocated: by
+    "tracemalloc" (which slows the whole program) or "rss". `attributes` are labels of the program's own.
+    """
+    if callable(name) or isinstance(name, (staticmethod, classmethod)):
+        return _decorated(name, Options(""))
+    if said or type(name) is not str:
+        return Tool(_options(name, **said))
+    return Tool(TRACKS.plain.get(name) or _plain(name))
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@overload
+def wrap_tools(tools: Mapping[str, Function], **said: Any) -> dict[str, Function]: ...
+
+
+@overload
+def wrap_tools(tools: Iterable[Function], **said: Any) -> list[Function]: ...
+
+
+def wrap_tools(tools: Any, **said: Any) -> Any:
+    """Measure a whole toolbox: a mapping of names to functions, or functions; `said` as for `tool`."""
+    if isinstance(tools, Mapping):
+        return {name: _decorated(each, _options(str(name), **said)) for name, each in tools.items()}
+    return [_decorated(each, _options("", **said)) for each in tools]
+
+
+# -- what was said -----------------------------------------------------------
+
+
+def _plain(name: str) -> Options:
+    """Remember the options of a tool of which nothing but the name is said."""
+    made = _options(name)
+    if len(TRACKS.plain) < MAX_TRACKS:
+        TRACKS.plain[name] = made
+    return made
+
+
+def _options(name: object = "", **said: Any) -> Options:
+    """Make options of what was said; what makes no sense is left out and told of once."""
+    found = {key: read(said[key]) for key, read in _READ.items() if key in said and said[key] is not None}
+    for key in [key for key, value in found.items() if value is None]:
+        del found[key]
+        cells.fail("misuse", f"tool() cannot use this {key}")
+    if unknown := sorted(said.keys() - _READ.keys()):
+        cells.fail("misuse", f"tool() takes no {unknown[0]}")
+    if "sample" in found:
+        found["weight"] = found.pop("sample")
+    made = Options(given.text(name, "the name of a tool"), **found)
+    return _named(made, made.name) if made.name else made
+
+
+def _weight(sample: object) -> int | None:
+    if not isinstance(sample, (int, float)) or not 1 / MAX_WEIGHT <= sample <= 1:
+        return None
+    return round(1 / sample)
+
+
+def _attributes(pairs: object) -> tuple[tuple[str, str], ...] | None:
+    if not isinstance(pairs, Mapping) or len(pairs) > MAX_ATTRIBUTES:
+        return None
+    return tuple(sorted((str(key), str(value)) for key, value in pairs.items() if key not in ATTRIBUTED.labels))
+
+
+_READ: Final[dict[str, Callable[[Any], Any]]] = {
+    "type": lambda value: value if value in ("function", "builtin", "mcp", "unknown") else None,
+    "interface": lambda value: value if type(value) is str else None,
+    "sample": _weight,
+    "sizes": lambda value: value if type(value) is bool else None,
+    "memory": lambda value: value if value in ("tracemalloc", "rss") else None,
+    "attributes": _attributes,
+}
+
+
+def _named(said: Options, name: str) -> Options:
+    """Complete what was said with a name."""
+    return said._replace(name=said.name or name, interface=said.interface or said.name or name)
+
+
+# -- measuring ---------------------------------------------------------------
+
+
+def _decorated(function: Any, said: Options) -> Any:
+    """Wrap a function, in the fastest way that does what was said."""
+    if isinstance(function, (staticmethod, classmethod)):
+        return type(function)(_decorated(function.__func__, said))
+    if not callable(function):
+        cells.fail("misuse", "only functions are wrapped as tools")
+        return function
+    track = TRACKS.find(_named(said, getattr(function, "__name__", type(function).__name__)))
+    if track.memory is not None or kind(function) != "plain":
+        return wrap(function, lambda: Tool(said, track))
+    return functools.wraps(function)((_hot if track.said.weight == 1 else _sampled)(function, track))
+
+
+def _hot(function: Callable[..., Any], track: Track) -> Callable[..., Any]:
+    """Wrap a plain function; cells are added to in place, as in their own methods."""
+    switch, now, bisect, sized = SWITCH, clock, bisect_left, size
+    running, end, weight = track.running, track.running.pop, track.said.weight
+    ok, spent, named, failures = track.ok, track.spent, track.named, track.failures
+    counts, bounds = spent.counts, spent.bounds
+    into, out = track.input, track.output
+
+    def measured(*args: Any, **kwargs: Any) -> Any:
+        if not switch.on:
+            return function(*args, **kwargs)
+        if into is not None and (args or kwargs):
+            amount = 0
+            for each in (*args, *kwargs.values()) if kwargs else args:
+                amount += sized(each)
+            into.record(amount, weight)
+        start = now()
+        running[start] = None
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            track.failed(start, error)
+            raise
+        taken = now() - start
+        end(start, None)
+        ok.total += 1.0
+        counts[bisect(bounds, taken)] += weight
+        spent.sum += taken * weight
+        failures.value = 0.0
+        if named is not None:
+            named.total += 1.0
+        if out is not None and result is not None:
+            out.record(sized(result), weight)
+        return result
+
+    return measured
+
+
+def _sampled(function: Callable[..., Any], track: Track) -> Callable[..., Any]:
+    """Wrap a plain function that is called too often to time every call."""
+    switch, random, share = SWITCH, chance, 1.0 / track.said.weight
+    ok, named, failures = track.ok, track.named, track.failures
+    timed = _hot(function, track)
+
+    def measured(*args: Any, **kwargs: Any) -> Any:
+        if not switch.on:
+            return function(*args, **kwargs)
+        track.inside += 1.0
+        if random() < share:
+            try:
+                return timed(*args, **kwargs)
+            finally:
+                track.inside -= 1.0
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            track.inside -= 1.0
+            track.ended(*outcome(error))
+            raise
+        track.inside -= 1.0
+        ok.total += 1.0
+        failures.value = 0.0
+        if named is not None:
+            named.total += 1.0
+        return result
+
+    return measured
+
+
+def _measure(into: Histogram | None, value: object, weight: int = 1) -> None:
+    if into is not None and value is not None and weight:
+        into.record(size(value), weight)

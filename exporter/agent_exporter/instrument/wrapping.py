@@ -1,0 +1,129 @@
+"""Callables of every kind with something measured around them.
+
+Rule: a wrapped callable keeps its kind, signature and type; what it returns, yields and raises passes through
+unchanged, with one more frame in a traceback.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from typing import Any, Final, Protocol
+
+
+class Measured(Protocol):
+    """One call that is measured."""
+
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Begin, with what goes in."""
+
+    def done(self, result: object) -> None:
+        """End well, with what came out."""
+
+    def failed(self, error: BaseException) -> None:
+        """End with an error."""
+
+
+Make = Callable[[], Measured]
+NOTHING: Final = object()  # came out: what came out was yielded
+
+
+def wrap(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
+    """Measure every call of a function."""
+    if isinstance(function, (staticmethod, classmethod)):
+        return type(function)(wrap(function.__func__, make))
+    return functools.wraps(function)(_WRAPPERS[kind(function)](function, make))
+
+
+def kind(function: Callable[..., Any]) -> str:
+    """Say how a callable has to be called."""
+    called = (function, getattr(type(function), "__call__", None))  # noqa: B004  # the method, not whether there is one
+    return next((name for name, test in _TESTS.items() if any(test(each) for each in called)), "plain")
+
+
+def _plain(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
+    def measured(*args: Any, **kwargs: Any) -> Any:
+        call = make()
+        call.begin(args, kwargs)
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            call.failed(error)
+            raise
+        call.done(result)
+        return result
+
+    return measured
+
+
+def _coroutine(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
+    async def measured(*args: Any, **kwargs: Any) -> Any:
+        call = make()
+        call.begin(args, kwargs)
+        try:
+            result = await function(*args, **kwargs)
+        except BaseException as error:
+            call.failed(error)
+            raise
+        call.done(result)
+        return result
+
+    return measured
+
+
+def _generator(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
+    def measured(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        call = make()
+        call.begin(args, kwargs)
+        try:
+            result = yield from function(*args, **kwargs)
+        except BaseException as error:
+            call.failed(error)
+            raise
+        call.done(NOTHING)
+        return result
+
+    return measured
+
+
+def _async_generator(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
+    async def measured(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        call = make()
+        call.begin(args, kwargs)
+        inner = function(*args, **kwargs)
+        step: Awaitable[Any] = inner.__anext__()
+        try:
+            while True:
+                try:
+                    item = await step
+                except StopAsyncIteration:
+                    break
+                try:
+                    sent = yield item
+                except GeneratorExit:
+                    await inner.aclose()
+                    raise
+                except BaseException as thrown:  # noqa: BLE001  # it is for the function
+                    step = inner.athrow(thrown)
+                else:
+                    step = inner.asend(sent)
+        except BaseException as error:
+            call.failed(error)
+            raise
+        call.done(NOTHING)
+
+    return measured
+
+
+_WRAPPERS: Final[dict[str, Callable[[Callable[..., Any], Make], Callable[..., Any]]]] = {
+    "plain": _plain,
+    "coroutine": _coroutine,
+    "generator": _generator,
+    "async generator": _async_generator,
+}
+_TESTS: Final[dict[str, Callable[[Any], bool]]] = {
+    "coroutine": inspect.iscoroutinefunction,
+    "generator": inspect.isgeneratorfunction,
+    "async generator": inspect.isasyncgenfunction,
+}
