@@ -199,11 +199,13 @@ QUEUES = Row(
     "Does work wait in line?",
     [
         series(
-            "Waiting in queues",
-            "How much waits, and does it only grow?",
+            "Waiting in queues and for pools",
+            "How much waits in queues, how many callers wait for a member of a pool, and does it only grow?",
             "short",
-            Query(f"sum by ({QUEUE}) (agent_queue_size)", QUEUED),
-            empty="No agent tells of queues",
+            Query(f"sum by ({QUEUE}) (agent_queue_size)", f"{QUEUED} queue"),
+            Query(f"sum by ({QUEUE}) (agent_queue_limit)", f"{QUEUED} queue's limit"),
+            Query(f"sum by ({QUEUE}) (agent_pool_waiting)", f"{QUEUED} pool"),
+            empty="No agent tells of queues and pools",
         ),
         series(
             "Waiting time, p95",

@@ -193,6 +193,7 @@ OPERATIONS = Row(
             ),
             limits=above("commands.latency"),
             empty="No agent tells of operations",
+            size=(8, 8),
         ),
         series(
             "Operations per minute",
@@ -201,6 +202,16 @@ OPERATIONS = Row(
             Query(per_minute(f"{OPERATION}_count", "operation, status"), "{{operation}} {{status}}"),
             stacked=True,
             empty="No agent tells of operations",
+            size=(8, 8),
+        ),
+        series(
+            "Memory left by operations",
+            "Which operation leaves memory in use each time, on average? Told by programs that profile themselves.",
+            "bytes",
+            Query("max by (agent, operation) (agent_operation_memory_growth_bytes)", "{{agent}} {{operation}}"),
+            low=None,
+            empty="No agent measures it",
+            size=(8, 8),
         ),
         rows(
             "Operations by mode",

@@ -256,12 +256,17 @@ INSIDE = Row(
         ),
         series(
             "Odd data, per hour",
-            "Do agents send what does not fit together? Spans without their parents, parts larger than the whole.",
+            "Do agents send what does not fit together: spans without their parents, parts larger than the whole? What"
+            " could the library inside them not do?",
             "short",
             Query(
                 f"3600 * sum by (reason) (rate(agent_exporter_orphaned_spans_total[{RATE}]))", "orphaned: {{reason}}"
             ),
             Query(f"3600 * sum by (agent) (rate(agent_exporter_clamped_values_total[{RATE}]))", "{{agent}} below zero"),
+            Query(
+                f"3600 * sum by (agent, reason) (rate(agent_telemetry_failures_total[{RATE}]))",
+                "{{agent}} library: {{reason}}",
+            ),
             step=STEADY,
             empty="Nothing odd",
             size=(8, 8),
@@ -295,6 +300,5 @@ BOARD = Board(
     "SLO & exporter",
     "Which promise is at risk, did a release make it worse, and can I trust these boards?",
     [PROMISES, SPENDING, REGRESSIONS, TRUST, INSIDE],
-    hidden=("agent_instance",),
     span="now-24h",
 )
