@@ -86,7 +86,7 @@ def _words(instrument: Instrument, label: str, failing: float) -> list[tuple[str
     if label == "status":
         return [("ok", 1 - failing), ("error", failing)]
     closed = VALUES.get((instrument.name, label)) or (instrument.siblings[1] if instrument.siblings else ())
-    if closed and label not in WORDS:
+    if closed:
         shares = SHARES.get(label, {})
         return [(word, shares.get(word, 1 / len(closed))) for word in closed]
     return list(WORDS.get(label, SHARES.get(label, {"any": 1.0})).items())
