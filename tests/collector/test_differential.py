@@ -285,6 +285,18 @@ def test_requests_that_share_streams_take_turns(temporality: int) -> None:
     assert _same(bodies) > 20
 
 
+@pytest.mark.parametrize("temporality", [1, 2])
+def test_a_request_that_fails_leaves_what_others_wait_with_alone(temporality: int) -> None:
+    """A group that never looked at its streams does not settle for the one that holds them."""
+    bodies = []
+    for time in range(2, 14):
+        times = {"start": 1 if temporality == 2 else time - 1, "time": time}
+        calls = total("calls", number(time, {"a": "x"}, **times), temporality=temporality)
+        level = gauge("level", number(time, time=2 if time == 11 else time))  # late once: `calls` is not looked at
+        bodies.append(request(level, calls) if time < 7 or time == 11 else request(calls))
+    assert _same(bodies) > 4
+
+
 EVENTS = st.lists(
     st.one_of(
         st.sampled_from(["sweep", "snapshot", "adopt", "late", "fall"]),
