@@ -443,3 +443,13 @@ def test_templates_of_no_use_are_made_more_and_more_rarely(monkeypatch: pytest.M
     for time, order in enumerate(islice(permutations("vwxyz"), 119), 2):
         _told(bench, time, keys="".join(order))
     assert (len(made), bench.ingest.repeats.hits) == (4, 0)
+
+
+def test_requests_that_no_template_fits_are_looked_at_more_and_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points that are always resolved, such as those with exemplars, do not pay for the attempt every time."""
+    tried = []
+    monkeypatch.setattr(repeats, "_blocks", lambda taken, blocks=repeats._blocks: tried.append(1) or blocks(taken))
+    bench = Bench()
+    for time in range(2, 121):
+        bench.send(total("calls", number(time, time=time, exemplars=[pb.Exemplar(as_double=1, time_unix_nano=time)])))
+    assert (len(tried), bench.ingest.repeats.hits) == (5, 0)

@@ -18,7 +18,7 @@ from .intake import Intake
 
 BYTES = 64_000_000  # of memory, about, for what is expected of all senders
 SIGHTS = 3  # of one length before a template is made, which costs what half a dozen hits save
-MOST_SIGHTS = 1000  # after templates that were of no use
+MOST_SIGHTS = 1000  # after templates that were of no use or could not be made
 IDLE = 40  # sweeps (ten minutes) after which a request that did not come again is expected no more
 _KNOWN = 4096  # requests that were seen and may come again
 _METRIC, _POINT = 800, 100  # bytes that a block, and a point that waits, take beside the request's own: measured
@@ -112,15 +112,15 @@ class Repeats:
         repeat = self._known.setdefault(key, Repeat())
         repeat.seen, repeat.idle = repeat.seen + 1, 0
         if repeat.seen >= repeat.sights:
-            useless = repeat.template is not None and repeat.hits < repeat.sights
-            if useless:
-                repeat.sights = min(2 * repeat.sights, MOST_SIGHTS)
-            elif repeat.template is not None:
-                repeat.sights = SIGHTS
+            tried, useful = repeat.template is not None, repeat.hits >= repeat.sights
             repeat.seen = repeat.hits = 0
             repeat.forget()
-            if not useless:
+            if useful or not tried:
                 self._learn(repeat, body, at, taken, origins)
+            if useful:
+                repeat.sights = SIGHTS
+            elif repeat.template is None:
+                repeat.sights = min(2 * repeat.sights, MOST_SIGHTS)
 
     def _learn(self, repeat: Repeat, body: bytes, at: int, taken: Sequence[Taken], origins: list[Origin]) -> None:
         if self.size() + _cost(len(body), len(taken), sum(len(raws) for _, raws in taken)) > BYTES:
