@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+from itertools import islice, permutations
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +14,7 @@ from opentelemetry.proto.metrics.v1 import metrics_pb2 as pb
 
 import captures
 from agent_exporter.collector import intake, repeats
-from agent_exporter.decode import wire
+from agent_exporter.decode import templates, wire
 from agent_exporter.model import Form, Malformed, Signal
 from otlp import Bench, distribution, gauge, histogram, number, request, total
 from replay import protobuf
@@ -285,6 +288,18 @@ def test_requests_that_share_streams_take_turns(temporality: int) -> None:
     assert _same(bodies) > 20
 
 
+@pytest.mark.parametrize("temporality", [1, 2])
+def test_a_request_that_fails_leaves_what_others_wait_with_alone(temporality: int) -> None:
+    """A group that never looked at its streams does not settle for the one that holds them."""
+    bodies = []
+    for time in range(2, 14):
+        times = {"start": 1 if temporality == 2 else time - 1, "time": time}
+        calls = total("calls", number(time, {"a": "x"}, **times), temporality=temporality)
+        level = gauge("level", number(time, time=2 if time == 11 else time))  # late once: `calls` is not looked at
+        bodies.append(request(level, calls) if time < 7 or time == 11 else request(calls))
+    assert _same(bodies) > 4
+
+
 EVENTS = st.lists(
     st.one_of(
         st.sampled_from(["sweep", "snapshot", "adopt", "late", "fall"]),
@@ -370,15 +385,71 @@ def test_any_other_byte_is_noticed(at: int, change: int) -> None:
     _same(bodies)
 
 
+def _told(bench: Bench, time: int, *, sender: str = "one", keys: str = "x") -> None:
+    calls = [total(f"calls_{key}", number(time, {"a": key}, time=time)) for key in keys]
+    bench.send(*calls, resource={"service.name": "app", "service.instance.id": sender})
+
+
 def test_templates_end_with_their_streams_and_keep_to_their_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bytes of templates are counted, and given back when streams are resolved anew."""
+    """The memory of templates is counted, and given back when streams are resolved anew."""
     bench = Bench()
-    made = request(total("one", number(1, {"a": "x"}, time=2)))
-    monkeypatch.setattr(repeats, "BYTES", len(made) + 1)
-    for time in range(2, 8):
-        for name in ("one", "three"):
-            bench.send(total(name, number(1, {"a": "x"}, time=time)))
     budget = bench.ingest.repeats
-    assert (budget.size, budget.hits) == (len(made), 3)
+    for time in range(2, 8):
+        _told(bench, time)
+    monkeypatch.setattr(repeats, "BYTES", budget.size() + 100)
+    for time in range(2, 8):
+        _told(bench, time, sender="three")
+    assert budget.hits == 3
     bench.ingest.adopt(bench.ingest.policy.config, bench.ingest.policy.dialects)
-    assert budget.size == 0
+    assert budget.size() == 0
+
+
+def test_what_templates_take_is_more_than_their_requests() -> None:
+    """Python's objects are counted too, which are most of it where points are small."""
+    bench = Bench()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for time in range(2, 7):
+            _told(bench, time, keys="".join(map(chr, range(0x4E00, 0x5000))))
+            if time == 3:  # all streams are known, no template is made
+                before = tracemalloc.get_traced_memory()[0]
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert bench.ingest.repeats.hits > 0
+    assert taken / 2 < bench.ingest.repeats.size() < taken * 2
+
+
+@pytest.mark.parametrize("interval", [10, 60])
+def test_senders_that_take_their_time_are_learned(interval: int) -> None:
+    """What was seen outlives the sweeps between two exports; what does not come again is forgotten."""
+    bench = Bench()
+    for time in range(2, 10):
+        _told(bench, time)
+        for _ in range(interval // 5):
+            bench.ingest.sweep()
+    assert bench.ingest.repeats.hits == 8 - repeats.SIGHTS
+    for _ in range(repeats.IDLE):
+        bench.ingest.sweep()
+    assert (bench.ingest.repeats._known, bench.ingest.repeats.size()) == ({}, 0)
+
+
+def test_templates_of_no_use_are_made_more_and_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender whose points come in another order every time does not pay for a template again and again."""
+    made = []
+    monkeypatch.setattr(templates, "make", lambda *given, make=templates.make: made.append(1) or make(*given))
+    bench = Bench()
+    for time, order in enumerate(islice(permutations("vwxyz"), 119), 2):
+        _told(bench, time, keys="".join(order))
+    assert (len(made), bench.ingest.repeats.hits) == (4, 0)
+
+
+def test_requests_that_no_template_fits_are_looked_at_more_and_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points that are always resolved, such as those with exemplars, do not pay for the attempt every time."""
+    tried = []
+    monkeypatch.setattr(repeats, "_blocks", lambda taken, blocks=repeats._blocks: tried.append(1) or blocks(taken))
+    bench = Bench()
+    for time in range(2, 121):
+        bench.send(total("calls", number(time, time=time, exemplars=[pb.Exemplar(as_double=1, time_unix_nano=time)])))
+    assert (len(tried), bench.ingest.repeats.hits) == (5, 0)

@@ -16,10 +16,12 @@ from ..model import Form, Temporality
 from ..store.blocks import OPERATIONS, Block, Group
 from .intake import Intake
 
-BYTES = 64_000_000  # of all senders' requests together; what is kept of one is smaller, for programs share templates
-SIGHTS = 3  # of one length in a row before a template is made, which costs what half a dozen hits save
-MOST_SIGHTS = 1000  # after templates that were of no use
+BYTES = 64_000_000  # of memory, about, for what is expected of all senders
+SIGHTS = 3  # of one length before a template is made, which costs what half a dozen hits save
+MOST_SIGHTS = 1000  # after templates that were of no use or could not be made
+IDLE = 40  # sweeps (ten minutes) after which a request that did not come again is expected no more
 _KNOWN = 4096  # requests that were seen and may come again
+_METRIC, _POINT = 800, 100  # bytes that a block, and a point that waits, take beside the request's own: measured
 
 Taken = tuple[Intake, Sequence[bytes]]  # the points of a metric, and who took them
 Key = tuple[int, bytes]  # the length of a request, and its bytes up to the end of the first resource
@@ -31,8 +33,8 @@ class Repeat:
     def __init__(self) -> None:
         self.template: Template | None = None
         self.origins: list[Origin] = []
-        self.metrics = self.points = 0
-        self.hits = self.seen = 0
+        self.metrics = self.points = self.size = 0
+        self.hits = self.seen = self.idle = 0
         self.sights = SIGHTS
         self._groups: list[Group] = []
 
@@ -42,12 +44,13 @@ class Repeat:
         """Expect the request again."""
         self.template, self.origins = template, origins
         self.metrics, self.points = len(blocks), sum(block.count for block in blocks)
+        self.size = _cost(template.size, self.metrics, self.points)
         self._groups = [Group(kinds[each[0]], [blocks[number] for number in each]) for each in template.members]
 
     def forget(self) -> None:
         """Expect it no more."""
         self.settle()
-        self.template, self._groups = None, []
+        self.template, self.origins, self._groups = None, [], []
 
     def stands(self) -> bool:
         """Tell whether the streams are as they were."""
@@ -65,6 +68,7 @@ class Repeat:
         for group in self._groups:
             group.keep()
         self.hits += 1
+        self.idle = 0
         return True
 
     def settle(self) -> None:
@@ -74,13 +78,19 @@ class Repeat:
 
 
 class Repeats:
-    """What is expected of all senders: its `size` in bytes; `hits` counts metrics."""
+    """What is expected of all senders; `hits` counts metrics."""
 
     def __init__(self) -> None:
-        self.size = self.hits = 0
+        self.hits = 0
         self._known: dict[Key, Repeat] = {}
         self._lengths: set[int] = set()  # of those that have templates
         self._templates: WeakValueDictionary[int, Template] = WeakValueDictionary()  # by size, for other senders
+
+    def size(self) -> int:
+        """Tell about how many bytes it takes; senders of one program share a template."""
+        expected = [(repeat.size, repeat.template) for repeat in self._known.values() if repeat.template is not None]
+        shared = {id(template): template.cost for _, template in expected}
+        return sum(shared.values()) + sum(size for size, _ in expected)
 
     def take(self, body: bytes) -> Repeat | None:
         """Take a request if it is expected and plain."""
@@ -100,17 +110,20 @@ class Repeats:
         if key not in self._known and len(self._known) >= _KNOWN:
             return  # until the next sweep
         repeat = self._known.setdefault(key, Repeat())
-        repeat.seen += 1
+        repeat.seen, repeat.idle = repeat.seen + 1, 0
         if repeat.seen >= repeat.sights:
-            useless = repeat.template is not None and repeat.hits < repeat.sights
-            repeat.sights = min(2 * repeat.sights, MOST_SIGHTS) if useless else SIGHTS
+            tried, useful = repeat.template is not None, repeat.hits >= repeat.sights
             repeat.seen = repeat.hits = 0
-            self._drop(len(body), repeat)
-            if not useless:
+            repeat.forget()
+            if useful or not tried:
                 self._learn(repeat, body, at, taken, origins)
+            if useful:
+                repeat.sights = SIGHTS
+            elif repeat.template is None:
+                repeat.sights = min(2 * repeat.sights, MOST_SIGHTS)
 
     def _learn(self, repeat: Repeat, body: bytes, at: int, taken: Sequence[Taken], origins: list[Origin]) -> None:
-        if self.size + len(body) > BYTES:
+        if self.size() + _cost(len(body), len(taken), sum(len(raws) for _, raws in taken)) > BYTES:
             return
         found = list(_blocks(taken))
         if len(found) < len(taken) or len({id(block.streams) for _, block in found}) < len(found):
@@ -121,21 +134,20 @@ class Repeats:
         if template is not None:
             self._templates[template.size] = template
             self._lengths.add(len(body))
-            self.size += len(body)
             repeat.learn(template, [block for _, block in found], [run.kind for run, _ in found], origins)
 
-    def _drop(self, length: int, repeat: Repeat) -> None:
-        if repeat.template is not None:
-            repeat.forget()
-            self.size -= length
-
     def sweep(self) -> None:
-        """Expect nothing any more of streams that are gone or have changed."""
-        for (length, _), repeat in self._known.items():
-            if not repeat.stands():
-                self._drop(length, repeat)
-        self._known = {key: repeat for key, repeat in self._known.items() if repeat.template is not None}
-        self._lengths = {length for length, _ in self._known}
+        """Expect nothing any more of streams that have changed, nor what did not come for long."""
+        for repeat in self._known.values():
+            repeat.idle += 1
+            if repeat.idle > IDLE or not repeat.stands():
+                repeat.forget()
+        self._known = {key: repeat for key, repeat in self._known.items() if repeat.idle <= IDLE}
+        self._lengths = {length for (length, _), repeat in self._known.items() if repeat.template is not None}
+
+
+def _cost(length: int, metrics: int, points: int) -> int:
+    return length + _METRIC * metrics + _POINT * points
 
 
 def _blocks(taken: Sequence[Taken]) -> Iterator[tuple[Run, Block]]:

@@ -22,6 +22,7 @@ _NEAR = 3  # bytes between two fields that are cut out in one piece
 _METRIC = ((1,), (2,), (2,))  # fields that lead from a request to its metrics
 _POINT = ((5, 7, 9), (1,))  # and on to the points that the main path reads
 _HEAD = 2048  # bytes of a resource; what is longer is part of the template
+_PIECE = 250  # bytes that a piece, its struct and its place take: measured
 _FIRST = b"\x0a"  # the tag of a request's resources, and of what they are
 _SKIPPED = {1: 8, 5: 4}  # the size of what wire types hold
 
@@ -47,6 +48,7 @@ class Template:
         known = [body[begin:end] for begin, end in zip(edges[::2], edges[1::2], strict=True)]
         pieces = [body[begin:end] for begin, end in cuts]
         self.size = len(body) - at
+        self.cost = 2 * self.size + _PIECE * len(cuts)  # of memory, about
         self.members = [list(dict.fromkeys(run for run, _ in places)) for places in kinds.values()]
         self._cut = Struct(
             "<" + "".join(f"{len(a)}x{len(b)}s" for a, b in zip(known, pieces, strict=False))

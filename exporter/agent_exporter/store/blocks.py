@@ -81,7 +81,7 @@ class Group:
         self.lasts: Sequence[float] = ()
         self.waiting: Any = None
         self.added = 0  # requests that wait
-        self._looked = False  # whether time and lasts are known
+        self._looked = False  # whether time and lasts are known, and the streams held
         self._judged: tuple[int, Judged] = (0, None)
 
     def stands(self) -> bool:
@@ -107,7 +107,9 @@ class Group:
         self._operation.keep(self, judged)
 
     def settle(self) -> None:
-        """Bring the streams up to date and leave them to others."""
+        """Bring the streams up to date and leave them to others, unless others hold them already."""
+        if not self._looked:
+            return
         if self.added:
             for block, part in self.blocks:
                 block.streams.times[block.rows] = array("Q", (self.time,)) * block.count
@@ -125,10 +127,12 @@ class Group:
         times = set(chain.from_iterable(block.streams.times[block.rows] for block, _ in self.blocks))
         self.time = max(times)
         self.lasts = list(chain.from_iterable(block.streams.lasts[block.rows] for block, _ in self.blocks))
+        if self._operation.delta and len(times) > 1:
+            return False
         for block, _ in self.blocks:
             block.streams.holder = self.settle
-        self._looked = not self._operation.delta or len(times) == 1
-        return self._looked
+        self._looked = True
+        return True
 
     def parts(self, values: Sequence[Any]) -> Iterator[tuple[Block, Sequence[Any]]]:
         """Divide a column by blocks."""
