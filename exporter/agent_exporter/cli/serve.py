@@ -100,7 +100,7 @@ def keep_memory() -> None:
     """Have glibc keep some of what is freed: it would give the pages of every request back to the system."""
     if sys.platform != "linux" or {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & set(os.environ):
         return
-    with contextlib.suppress(AttributeError):  # musl has no mallopt
+    with contextlib.suppress(AttributeError, OSError):  # musl has no mallopt
         for parameter, value in MALLOPT.items():
             ctypes.CDLL(None).mallopt(parameter, value)
 
