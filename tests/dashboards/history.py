@@ -85,7 +85,7 @@ def combinations(instrument: Instrument, failing: float) -> list[tuple[dict[str,
 def _words(instrument: Instrument, label: str, failing: float) -> list[tuple[str, float]]:
     if label == "status":
         return [("ok", 1 - failing), ("error", failing)]
-    closed = VALUES.get((instrument.name, label)) or (instrument.siblings[1] if instrument.siblings else ())
+    closed = VALUES.get((instrument.name, label)) or dict([instrument.siblings or ("", ())]).get(label)
     if closed:
         shares = SHARES.get(label, {})
         return [(word, shares.get(word, 1 / len(closed))) for word in closed]

@@ -50,7 +50,7 @@ ERRORS = {
 KINDS = {
     *("builtin", "completed", "default", "direct", "enforcement_state", "function", "inactive", "process", "python"),
     *("success", "system", "thread_start_create_thread", "thread_start_total", "tool_call", "unknown"),
-    *("danger-full-access", "markdown", "text/plain"),
+    *("danger-full-access", "markdown", "stream", "text/plain"),
 }
 VERSIONS = {"0.169.0", "1.30.0"}
 ODD = {"gone after a second"}  # an attribute of a capture about odd gauges

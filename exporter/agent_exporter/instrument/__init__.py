@@ -24,7 +24,7 @@ from .operations import (
     turn,
 )
 from .pools import pool, watch_pool
-from .profile import profile
+from .profiles import profile
 from .queues import stamped, watch_queue
 from .runtime import watch_runtime
 from .tools import Tool, tool, wrap_tools

@@ -9,8 +9,8 @@ import tracemalloc
 import pytest
 
 from agent_exporter.instrument import cells
-from agent_exporter.instrument import profile as module
-from agent_exporter.instrument.profile import Cost, profile
+from agent_exporter.instrument import profiles as module
+from agent_exporter.instrument.profiles import Cost, profile
 
 DURATION = "agent.operation.duration"
 GROWTH = "agent.operation.memory.growth"
