@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
 COMPOSE = "docker-compose.yml"
 NOTE = ".agent-exporter.json"
+LINK = re.compile(r"\]\(([\w./-]+)(?:#[^)]*)?\)")
 
 
 class Installed:
@@ -84,6 +86,14 @@ def test_it_is_what_the_repository_has(written):
 
     assert ours == {name: data for name, data in found.items() if not name.endswith(".whl")}
     assert set(kept.stdout.split()) - ours.keys() == set()
+
+
+def test_links_of_its_pages_lead_somewhere(written):
+    """A page that was written leads to others that were, or to the web."""
+    pages = {page: LINK.findall(page.read_text()) for page in written.rglob("*.md")}
+    lost = [(page.name, link) for page, links in pages.items() for link in links if not (page.parent / link).exists()]
+    assert len(pages) > 70
+    assert lost == []
 
 
 def test_a_clone_writes_the_same(written):

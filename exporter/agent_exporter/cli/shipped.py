@@ -22,8 +22,13 @@ PATTERNS: Final = (
     *(f"alerts/{folder}/**/*" for folder in ("discovery", "receivers", "rules", "source", "templates")),
     "dashboards/agent-*.json",
     "dashboards/provisioning/*/*.yaml",
-    "docs/alerts.md",
+    *(  # what runbooks lead to, and these pages
+        f"docs/{name}.md"
+        for name in ("agents", "alerts", "configuration", "dialects", "library", "metrics", "performance")
+    ),
+    "docs/kubernetes/**/*",
     "docs/runbooks/*.md",
+    "examples/agent.py",
 )
 RULES: Final = "alerts/rules/*.yml"
 
