@@ -118,16 +118,18 @@ def test_in_parallel_and_cancelled(active, counted):
     measured = server(counts=True)
     seen = []
 
-    @measured.tool
-    async def wait() -> str:
-        await asyncio.sleep(60)
-        return ""
-
     async def main():
+        meeting = asyncio.Barrier(4)
+
+        @measured.tool
+        async def wait() -> str:
+            await meeting.wait()
+            await asyncio.sleep(60)
+            return ""
+
         async with Client(measured) as client:
             calls = [asyncio.create_task(client.call_tool("wait", {})) for _ in range(3)]
-            while active().get("wait") != 3:
-                await asyncio.sleep(0.001)
+            await meeting.wait()
             seen.append(active())
             for each in calls:
                 each.cancel()

@@ -108,13 +108,20 @@ def test_an_error_that_the_model_is_told_of(counted):
 @pytest.mark.parametrize("within", [False, True], ids=["alone", "in a chain"])
 def test_cancelled(active, counted, within):
     """LangChain says nothing of who is cancelled; the end of its task does."""
-    runs = RunnableLambda(wait.ainvoke) if within else wait
     seen = []
 
     async def main():
+        inside = asyncio.Event()
+
+        @tool
+        async def wait(seconds: float) -> None:
+            """Wait."""
+            inside.set()
+            await asyncio.sleep(seconds)
+
+        runs = RunnableLambda(wait.ainvoke) if within else wait
         run = asyncio.create_task(runs.ainvoke({"seconds": 60}, config(counts=True)))
-        while active().get("wait") != 1:
-            await asyncio.sleep(0.001)
+        await inside.wait()
         seen.append(active())
         run.cancel()
         await asyncio.gather(run, return_exceptions=True)

@@ -28,9 +28,9 @@ class Stub(Model):
     def __init__(self, *calls):
         self.calls = calls
 
-    async def get_response(self, system_instructions, input, *_, **__):
+    async def get_response(self, _, given, *__, **___):
         """Answer."""
-        asked = any(isinstance(item, dict) and item.get("type") == "function_call" for item in input)
+        asked = any(isinstance(item, dict) and item.get("type") == "function_call" for item in given)
         usage = Usage(
             requests=1,
             input_tokens=100,
@@ -181,15 +181,17 @@ def test_cancelled(active, counted):
     """A run that is cancelled leaves nothing that runs."""
     seen = []
 
-    @function_tool(failure_error_function=None)
-    async def wait() -> str:
-        await asyncio.sleep(60)
-        return ""
-
     async def main():
+        inside = asyncio.Event()
+
+        @function_tool(failure_error_function=None)
+        async def wait() -> str:
+            inside.set()
+            await asyncio.sleep(60)
+            return ""
+
         running = asyncio.create_task(run([wait], ("wait", "{}"), counts=True))
-        while active().get("wait") != 1:
-            await asyncio.sleep(0.001)
+        await inside.wait()
         seen.append(active())
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
