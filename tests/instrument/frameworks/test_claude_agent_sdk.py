@@ -64,20 +64,25 @@ class Program:
         )  # fmt: skip
 
 
-def test_sizes(sizes, active, told):
-    """What goes in and comes out is measured; the hooks have no say in anything."""
+def test_what_runs(active, told):
+    """What runs is told, and nothing else, as Claude Code tells sizes itself; the hooks have no say in anything."""
     program = Program()
 
     assert program.begin("1") == [{}]
     assert active() == {"Bash": 1}
     assert program.done("1", {"stdout": "README.md", "stderr": "", "interrupted": False}) == [{}]
 
-    assert sizes("Bash") == [(1, 7 + 2), (1, 6 + 9 + 6 + 0 + 11 + 8)]
     assert active() == {"Bash": 0}
-    assert told() == {
-        *("agent.tool.input.size", "agent.tool.output.size"),
-        *("agent.tool.active", "agent.tool.oldest_active.age"),
-    }
+    assert told() == {"agent.tool.active", "agent.tool.oldest_active.age"}
+
+
+def test_sizes(sizes):
+    """Asked to, it measures what goes in and comes out."""
+    program = Program(counts=True)
+    program.begin("1")
+    program.done("1", {"stdout": "README.md", "stderr": "", "interrupted": False})
+
+    assert sizes("Bash") == [(1, 7 + 2), (1, 6 + 9 + 6 + 0 + 11 + 8)]
 
 
 def test_in_parallel(active):

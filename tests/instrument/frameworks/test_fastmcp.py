@@ -129,7 +129,7 @@ def test_in_parallel_and_cancelled(active, counted):
 
         async with Client(measured) as client:
             calls = [asyncio.create_task(client.call_tool("wait", {})) for _ in range(3)]
-            await meeting.wait()
+            await asyncio.wait_for(meeting.wait(), 10)
             seen.append(active())
             for each in calls:
                 each.cancel()

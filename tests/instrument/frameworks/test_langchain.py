@@ -121,7 +121,7 @@ def test_cancelled(active, counted, within):
 
         runs = RunnableLambda(wait.ainvoke) if within else wait
         run = asyncio.create_task(runs.ainvoke({"seconds": 60}, config(counts=True)))
-        await inside.wait()
+        await asyncio.wait_for(inside.wait(), 10)
         seen.append(active())
         run.cancel()
         await asyncio.gather(run, return_exceptions=True)

@@ -28,9 +28,9 @@ class Stub(Model):
     def __init__(self, *calls):
         self.calls = calls
 
-    async def get_response(self, _, given, *__, **___):
+    async def get_response(self, **said):
         """Answer."""
-        asked = any(isinstance(item, dict) and item.get("type") == "function_call" for item in given)
+        asked = any(isinstance(item, dict) and item.get("type") == "function_call" for item in said["input"])
         usage = Usage(
             requests=1,
             input_tokens=100,
@@ -41,7 +41,7 @@ class Stub(Model):
         )
         return ModelResponse(output=[DONE] if asked else self._asked(), usage=usage, response_id=None)
 
-    def stream_response(self, *_, **__):
+    def stream_response(self, **_):
         """Stream nothing."""
         raise NotImplementedError
 
@@ -191,7 +191,7 @@ def test_cancelled(active, counted):
             return ""
 
         running = asyncio.create_task(run([wait], ("wait", "{}"), counts=True))
-        await inside.wait()
+        await asyncio.wait_for(inside.wait(), 10)
         seen.append(active())
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -208,7 +208,7 @@ def test_a_model_that_fails(counted):
     """Nor do they hear of a request that fails: it is over with the run, and nobody knows how."""
 
     class Broken(Stub):
-        async def get_response(self, *_, **__):
+        async def get_response(self, **_):
             raise TimeoutError
 
     def attempt():

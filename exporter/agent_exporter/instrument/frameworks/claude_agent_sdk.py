@@ -1,7 +1,8 @@
 """Claude Agent SDK: `ClaudeAgentOptions(hooks=hooks())`.
 
 What may live here: the hooks. Claude Code runs in a process of its own and tells of each call as it begins and ends;
-a call that was not allowed never ends, so what still runs is over when the agent stops.
+a call that was not allowed never ends, so what still runs is over when the agent stops. Its own telemetry leaves out
+less than others' do: it tells sizes.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Calls:
     def begin(self, told: dict[str, Any]) -> None:
         """Begin a call."""
         name = told["tool_name"]
-        call = tool(name, type=_type(name), counts=self._counts)
+        call = tool(name, type=_type(name), sizes=self._counts, counts=self._counts)
         self._running.begin(_key(told), call, held=self)  # the task that tells is not the one that the tool runs in
         call.input(told["tool_input"])
 
@@ -68,7 +69,7 @@ HEARD: Final[dict[HookEvent, Heard]] = {
 
 
 def hooks(*, counts: bool = False) -> dict[HookEvent, list[HookMatcher]]:
-    """Measure sizes and running calls of tools; `counts=True`: how often, how long and how they end as well."""
+    """Measure running calls of tools; `counts=True`: sizes, how often, how long and how they end as well."""
     calls = Calls(counts=counts)
     return {event: [HookMatcher(hooks=[calls])] for event in HEARD}
 
