@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agents import Agent, FunctionTool, RunContextWrapper, RunHooks, Tool, get_current_span
+from agents import Agent, FunctionSpanData, FunctionTool, RunContextWrapper, RunHooks, Tool, get_current_span
 from agents.items import ModelResponse
 from agents.usage import Usage
 
@@ -57,7 +57,8 @@ class Hooks(RunHooks[Any]):
     @quiet
     def _end(self, context: RunContextWrapper[Any], used: Tool, result: object) -> None:
         # By default a tool that raises gives the model a text; only the framework's span tells that it failed.
-        failed = getattr(get_current_span(), "error", None) is not None
+        span = get_current_span()
+        failed = span is not None and isinstance(span.span_data, FunctionSpanData) and span.error is not None
         self._running.done((id(context), used.name), result, FAILED if failed else OK)
 
     @quiet
