@@ -52,6 +52,13 @@ ROOMS = {
 
 # Which modules may touch a dependency. A room stands for all its modules, where the reason is given.
 DEPENDENCIES = {
+    # Frameworks of agents: each in its adapter, which only those import who use the framework.
+    "agents": {"instrument.frameworks.openai_agents"},
+    "claude_agent_sdk": {"instrument.frameworks.claude_agent_sdk"},
+    "fastmcp": {"instrument.frameworks.fastmcp"},
+    "langchain_core": {"instrument.frameworks.langchain"},
+    "mcp_types": {"instrument.frameworks.fastmcp"},  # FastMCP's requests are those of mcp
+    "pydantic_ai": {"instrument.frameworks.pydantic_ai"},
     "click": {"cli"},  # what a command is
     "genai_prices": {"prices"},
     "google": {
@@ -148,6 +155,14 @@ def test_dependencies_stay_behind_their_file(module):
     strangers = {name for name in others if not {module, room(module)} & DEPENDENCIES.get(name, set())}
 
     assert strangers == set()
+
+
+def test_frameworks_are_imported_by_their_users_only():
+    """Nothing of ours imports an adapter, as that would load its framework into every agent."""
+    adapters = {f"instrument.frameworks.{path.stem}" for path in (ROOT / "instrument" / "frameworks").glob("*.py")}
+    shared = "instrument.frameworks.running"
+
+    assert {module for module in modules() if imports(module)[0] & (adapters - {shared})} == set()
 
 
 def test_no_cycles():

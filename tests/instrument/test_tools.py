@@ -572,3 +572,41 @@ def test_no_thread_can_come_between():
     opcodes = [name for name, _ in names]
     between = opcodes[opcodes.index("BINARY_SUBSCR") : opcodes.index("STORE_SUBSCR", opcodes.index("BINARY_SUBSCR"))]
     assert [name for name in between if name.startswith(("CALL", "JUMP", "RESUME"))] == []
+
+
+# -- without counts ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("memory", [None, "rss"])
+def test_without_counts(points, memory):
+    """Sizes and what runs are told, and nothing that something else tells already, not even at 0."""
+    during = []
+
+    @tool("search", counts=False, memory=memory)
+    def search(query):
+        during.append(points()["agent.tool.active", "search"])
+        if not query:
+            raise Refused
+        return query * 2
+
+    assert search("books") == "booksbooks"
+    with pytest.raises(Refused):
+        search("")
+
+    assert during == [1, 1]
+    assert {key[0] for key in points()} - {"agent.tool.memory.growth"} == {
+        *("agent.tool.input.size", "agent.tool.output.size"),
+        *("agent.tool.active", "agent.tool.oldest_active.age"),
+    }
+    assert points()["agent.tool.active", "search"] == 0
+
+
+def test_without_counts_one_of_too_many(points):
+    """A tool beyond the limit of tools counts as little as it was to."""
+    for number in range(MAX_TRACKS):
+        tool(f"tool{number}", counts=False).start().complete()
+    with tool("one more", counts=False) as call:
+        call.input("books")
+
+    assert points(EXECUTIONS) == {}
+    assert sum(points("agent.tool.input.size")["agent.tool.input.size", "other"].counts) == 1

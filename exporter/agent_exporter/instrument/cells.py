@@ -313,6 +313,11 @@ def histogram(name: str, /, **labels: str) -> Histogram:
     return _ALL.bind(Histogram, name, labels)
 
 
+def aside(kind: type[_Cell], name: str) -> _Cell:
+    """Make a cell that nobody reads, for who records a family that is not to be told."""
+    return kind(INSTRUMENTS[name])
+
+
 def watch(name: str, read: Read, *, fresh: bool = False) -> Watch:
     """Let a counter or gauge be read when exporting: `read` gives labels and values, in the exporting thread.
 

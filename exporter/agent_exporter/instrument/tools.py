@@ -127,6 +127,7 @@ def tool(
     sizes: bool = True,
     memory: Memory | None = None,
     attributes: Mapping[str, str] | None = None,
+    counts: bool = True,
 ) -> Tool: ...
 
 
@@ -137,6 +138,7 @@ def tool(name: Any = "", /, **said: Any) -> Any:
     a hundred calls at random, which then counts for a hundred; all calls are counted. `sizes=False` leaves out
     the sizes of what goes in and comes out. `memory` says how to measure what a call leaves allocated: by
     "tracemalloc" (which slows the whole program) or "rss". `attributes` are labels of the program's own.
+    `counts=False` tells only sizes and what runs now, for tools of which something else tells the rest.
     """
     if callable(name) or isinstance(name, (staticmethod, classmethod)):
         return _decorated(name, Options(""))
@@ -207,6 +209,7 @@ _READ: Final[dict[str, Callable[[Any], Any]]] = {
     "sizes": lambda value: value if type(value) is bool else None,
     "memory": lambda value: value if value in ("tracemalloc", "rss") else None,
     "attributes": _attributes,
+    "counts": lambda value: value if type(value) is bool else None,
 }
 
 

@@ -19,10 +19,13 @@ from threading import RLock
 from typing import Final, Literal, NamedTuple
 
 from . import cells
-from .cells import ATTRIBUTED, Counter, Histogram
+from .cells import ATTRIBUTED, Counter, Gauge, Histogram
 
 Status = Literal["ok", "error", "rejected", "unknown"]
 
+EXECUTIONS: Final = "agent.tool.executions"
+DURATION: Final = "agent.tool.execution.duration"
+FAILURES: Final = "agent.interface.consecutive_failures"
 MAX_TRACKS: Final = 1_000  # tools
 STATUSES: Final = ("ok", "error", "rejected", "unknown")
 _INTERRUPTED: Final = (KeyboardInterrupt, SystemExit)
@@ -65,6 +68,7 @@ class Options(NamedTuple):
     sizes: bool = True
     memory: str = ""
     attributes: tuple[tuple[str, str], ...] = ()
+    counts: bool = True  # False: others tell how often, how long and how it ended
 
 
 class Track:
@@ -80,19 +84,27 @@ class Track:
         self.input = cells.histogram("agent.tool.input.size", tool=name) if said.sizes else None
         self.output = cells.histogram("agent.tool.output.size", tool=name) if said.sizes else None
         self.memory = cells.histogram("agent.tool.memory.growth", tool=name) if said.memory else None
-        self.failures = cells.gauge("agent.interface.consecutive_failures", interface=said.interface)
+        self.failures = self.in_a_row()
         self.named = self.attributed("ok") if said.attributes else None
 
     def count(self, status: str, error_type: str = "") -> Counter:
         """Find the counter of an outcome."""
         said = self.said
-        return cells.counter(
-            "agent.tool.executions", tool=said.name, tool_type=said.type, status=status, error_type=error_type
-        )
+        if not said.counts:
+            return cells.aside(Counter, EXECUTIONS)
+        return cells.counter(EXECUTIONS, tool=said.name, tool_type=said.type, status=status, error_type=error_type)
 
     def times(self, status: str) -> Histogram:
         """Find the histogram of an outcome."""
-        return cells.histogram("agent.tool.execution.duration", tool=self.said.name, status=status)
+        if not self.said.counts:
+            return cells.aside(Histogram, DURATION)
+        return cells.histogram(DURATION, tool=self.said.name, status=status)
+
+    def in_a_row(self) -> Gauge:
+        """Find the gauge of failures in a row."""
+        if not self.said.counts:
+            return cells.aside(Gauge, FAILURES)
+        return cells.gauge(FAILURES, interface=self.said.interface)
 
     def attributed(self, status: str) -> Counter:
         """Find the counter of an outcome with the attributes that the program gave."""
@@ -165,8 +177,8 @@ class Tracks:
             cells.watch("agent.tool.active", self.active)
             cells.watch("agent.tool.oldest_active.age", self.ages)
         if len(self.known) >= MAX_TRACKS:
-            cells.fail("labels", "agent.tool.executions")
-            said = Options(cells.OTHER, interface=cells.OTHER)
+            cells.fail("labels", EXECUTIONS)
+            said = Options(cells.OTHER, interface=cells.OTHER, counts=said.counts)
         return self.known.setdefault(said, self.known.get(said) or Track(said))
 
     def active(self) -> Iterator[tuple[dict[str, str], float]]:
