@@ -167,8 +167,8 @@ def test_the_resident_set_grows():
 
 
 def test_traced_memory_is_exact():
-    """With `traced` a step's growth is what Python allocated for it, and freeing is less than nothing."""
-    with profile("index", memory="traced") as run:
+    """With `tracemalloc` a step's growth is what Python allocated for it, and freeing is less than nothing."""
+    with profile("index", memory="tracemalloc") as run:
         with run.step("load"):
             ballast = bytearray(MEBIBYTE)
         with run.step("free"):
@@ -182,15 +182,15 @@ def test_traced_memory_is_exact():
 
 def test_tracing_ends_with_the_last_run():
     """Runs that overlap trace together; who traced before them goes on."""
-    with profile("outer", memory="traced"):
-        with profile("inner", memory="traced"):
+    with profile("outer", memory="tracemalloc"):
+        with profile("inner", memory="tracemalloc"):
             assert tracemalloc.is_tracing()
         assert tracemalloc.is_tracing()
     assert not tracemalloc.is_tracing()
 
     tracemalloc.start()
     try:
-        with profile("index", memory="traced"):
+        with profile("index", memory="tracemalloc"):
             pass
         assert tracemalloc.is_tracing()
     finally:
@@ -199,7 +199,7 @@ def test_tracing_ends_with_the_last_run():
 
 def test_tracing_that_somebody_stops():
     """When tracing ends in the middle, the growth is unknown and the time is not."""
-    with profile("index", memory="traced") as run, run.step("load"):
+    with profile("index", memory="tracemalloc") as run, run.step("load"):
         tracemalloc.stop()
 
     assert [(cost.times, cost.growth) for cost in run.costs.values()] == [(1, None), (1, None)]
@@ -208,7 +208,7 @@ def test_tracing_that_somebody_stops():
 def test_average_growth_is_exported():
     """The growth of a step in all its runs is a gauge; what was not measured has none."""
     for size in (1, 3):
-        with profile("index", memory="traced") as run, run.step("load"):
+        with profile("index", memory="tracemalloc") as run, run.step("load"):
             ballast = bytearray(size * MEBIBYTE)
         del ballast
     with profile("timed", memory=None):
@@ -258,7 +258,7 @@ def test_names_are_limited(monkeypatch):
 def test_while_it_is_off():
     """With the library switched off nothing is measured and nothing fails."""
     cells.SWITCH.on = False
-    with profile("index", memory="traced") as run:
+    with profile("index", memory="tracemalloc") as run:
         with run.step("load"):
             assert not tracemalloc.is_tracing()
         run.checkpoint("write")

@@ -22,7 +22,7 @@ OPERATION: Final = "agent.operation.duration"
 GROWTH: Final = "agent.operation.memory.growth"
 _STATM: Final = Path("/proc/self/statm")
 
-Memory = Literal["rss", "traced"]
+Memory = Literal["rss", "tracemalloc"]
 
 
 class Cost(NamedTuple):
@@ -163,7 +163,7 @@ class Run:
         self._totals: dict[str, Total] = {}
 
     def __enter__(self) -> Self:
-        self._traces = self._memory == "traced" and SWITCH.on and _TRACES.enter()
+        self._traces = self._memory == "tracemalloc" and SWITCH.on and _TRACES.enter()
         self._had = self._had_marked = self.memory()
         self._began = self._marked = time.perf_counter()
         return self
@@ -212,7 +212,7 @@ def profile(name: str, *, memory: Memory | None = "rss") -> Run:
     """Measure a piece of work and the steps of it, with `with`; in plain and in async code.
 
     Memory is by how much the resident set of the process grew (`rss`, in whole pages, whoever took them) or what Python
-    allocated (`traced`, exact, but it slows every allocation); None measures time only.
+    allocated (`tracemalloc`, exact, but it slows every allocation); None measures time only.
     """
     return Run(str(name), memory if memory in _READ else None)
 
@@ -230,4 +230,4 @@ def _traced() -> float | None:
     return float(tracemalloc.get_traced_memory()[0]) if tracemalloc.is_tracing() else None
 
 
-_READ: Final[dict[Memory, Callable[[], float | None]]] = {"rss": _resident, "traced": _traced}
+_READ: Final[dict[Memory, Callable[[], float | None]]] = {"rss": _resident, "tracemalloc": _traced}
