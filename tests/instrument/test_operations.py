@@ -1,6 +1,7 @@
 """Operations, turns, sessions and interfaces: what an agent says of itself."""
 
 import asyncio
+import os
 
 import pytest
 
@@ -175,3 +176,28 @@ def test_switched_off(counts):
     late.complete()
 
     assert {key: value for key, value in counts().items() if value} == {}
+
+
+def test_a_session_in_a_forked_child(counts):
+    """A child that ends its parent's session has not fewer sessions than none."""
+    read, write = os.pipe()
+    mine = session().start()
+    child = os.fork()
+    if child == 0:
+        mine.complete()
+        os.write(write, str(counts("agent.sessions.active")).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(write)
+
+    with os.fdopen(read) as said:
+        assert said.read() == "{}"
+
+
+def test_what_is_started_again(counts):
+    """A second start ends what ran before, so that no session stays open for ever."""
+    session().start().start().complete()
+    operation("command").start().start().complete()
+
+    assert counts("agent.sessions") == {("agent.sessions",): 2, ("agent.sessions.active",): 0}
+    assert counts("agent.operation") == {timed("command", "unknown"): 1, timed("command", "ok"): 1}

@@ -6,12 +6,13 @@ import inspect
 import os
 import threading
 import traceback
+import tracemalloc
 import types
 
 import pytest
 
 from agent_exporter.instrument import cells, tool, tools, wrap_tools
-from agent_exporter.instrument.sizes import MAX_PARTS
+from agent_exporter.instrument.sizes import MAX_PARTS, MAX_TEXT, size
 from agent_exporter.instrument.tracks import MAX_TRACKS, TRACKS
 
 EXECUTIONS, DURATION = "agent.tool.executions", "agent.tool.execution.duration"
@@ -39,6 +40,13 @@ def calls(points):
 
 class Refused(Exception):
     """What tools raise here."""
+
+
+class Silent:
+    """What has no text."""
+
+    def __str__(self):
+        raise ValueError
 
 
 # -- kinds -------------------------------------------------------------------
@@ -292,6 +300,9 @@ def test_a_tool_is_there_before_it_is_called(points):
         (object(), 0),
         ([[] for _ in range(100_000)], 0),
         (["x"] * 100_000, 999),
+        (set(range(100_000)), 999 * 8),
+        (dict.fromkeys(range(100_000), "x"), 999 * 8),
+        ("é" * 3 * MAX_TEXT, 6 * MAX_TEXT),
     ],
 )
 def test_sizes(points, value, size):
@@ -317,6 +328,20 @@ def test_what_is_recursive_has_a_size(points):
 
     found = points("agent.tool.output.size")["agent.tool.output.size", "echo"]
     assert 0 < found.sum <= MAX_PARTS
+
+
+def test_sizes_need_no_copy():
+    """What is large is measured without a copy of all of it, which would take as much memory again."""
+    values = ([0] * 1_000_000, (0,) * 1_000_000, set(range(100_000)), dict.fromkeys(range(100_000)), "é" * 1_000_000)
+    tracemalloc.start()
+    try:
+        for value in values:
+            size(value)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert most < 500_000
 
 
 def test_sizes_can_be_left_out(points):
@@ -518,6 +543,8 @@ def test_toolboxes(calls):
         lambda: tool("x", colour="red")(len),
         lambda: tool(5)(len),
         lambda: tool("x").start().complete("fine") or len,
+        lambda: tool("x").start().complete("error", error_type=["fine"]) or len,
+        lambda: tool("x", attributes={"region": Silent()})(len),
     ],
 )
 def test_mistakes_are_told_once(points, caplog, use):
@@ -527,6 +554,21 @@ def test_mistakes_are_told_once(points, caplog, use):
 
     assert points(FAILURES) == {(FAILURES, "misuse"): 2}
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("answer", [lambda name: [name], lambda _: 1 / 0])
+def test_an_object_that_answers_with_anything(calls, answer):
+    """A callable whose attributes are odd, as those of proxies are, is called by its class."""
+
+    class Proxy:
+        def __getattr__(self, name):
+            return answer(name)
+
+        def __call__(self):
+            return "done"
+
+    assert (tool(Proxy())(), tool("timed", memory="rss")(Proxy())()) == ("done", "done")
+    assert calls() == {("Proxy", "ok"): 1, ("timed", "ok"): 1}
 
 
 def test_what_is_no_function_stays_as_it_is(points):
@@ -546,6 +588,56 @@ def test_switched_off_it_is_only_called(points):
         call.output("x")
 
     assert {value for value in points().values() if not isinstance(value, (int, float)) or value} == set()
+
+
+def test_an_error_that_lies_about_its_class(calls):
+    """An error is looked at without running its own code."""
+
+    class Odd(Exception):
+        __class__ = property(lambda _: 1 / 0)
+
+    @tool
+    def odd():
+        raise Odd
+
+    with pytest.raises(Odd):
+        odd()
+    assert calls() == {("odd", "error", "Odd"): 1}
+
+
+def test_at_the_limit_of_recursion(points):
+    """A tool that calls itself too deep leaves no call behind that looks as if it ran."""
+
+    @tool
+    def deep():
+        return deep()
+
+    with pytest.raises(RecursionError):
+        deep()
+    assert points("agent.tool.active") == {("agent.tool.active", "deep"): 0}
+
+
+def test_a_call_that_is_started_again(calls, points):
+    """A second start ends the call before it, which would look like one that hangs."""
+    call = tool("ask").start().start()
+    assert points("agent.tool.active") == {("agent.tool.active", "ask"): 1}
+
+    call.complete()
+    assert points("agent.tool.active") == {("agent.tool.active", "ask"): 0}
+    assert calls() == {("ask", "unknown"): 1, ("ask", "ok"): 1}
+
+
+def test_mistakes_before_the_start(points, caplog):
+    """Tools are named before the library is started: what makes no sense is told of then, once."""
+    cells.SWITCH.on = False
+    for _ in range(2):
+        tool("x", sample=7)
+    assert caplog.records == []
+
+    cells.SWITCH.on = True
+    cells.begun()
+    assert points(FAILURES) == {(FAILURES, "misuse"): 2}
+    assert len(caplog.records) == 1
 
 
 def test_tools_have_a_limit(calls, points, monkeypatch):

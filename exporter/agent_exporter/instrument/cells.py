@@ -233,6 +233,7 @@ class Cells:
         self.sets: dict[str, int] = {}
         self.watches: list[Watch] = []
         self.told: set[tuple[str, str]] = set()
+        self.early: list[str] = []  # mistakes from before `start`
         self.announce: Callable[[], object] = _nobody  # called when a family is new
 
     def bind(self, kind: type[_Cell], name: str, labels: dict[str, str]) -> _Cell:
@@ -357,11 +358,20 @@ def reset() -> None:
 
 def fail(reason: str, what: str, error: Exception | None = None) -> None:
     """Count what went wrong inside the library, and say the first of each kind."""
+    if not SWITCH.on and reason == "misuse" and len(_ALL.early) < MAX_TOLD:
+        _ALL.early.append(what)
     counter(FAILURES, reason=reason).add()
     if SWITCH.on and (reason, what) not in _ALL.told and len(_ALL.told) < MAX_TOLD:
         _ALL.told.add((reason, what))
         said = _SAYINGS[reason] % what
         log.warning("%s (%s)", said, type(error).__name__) if error else log.warning("%s", said)
+
+
+def begun() -> None:
+    """Say and count the mistakes from before the start, as most tools are decorated before."""
+    early, _ALL.early = _ALL.early, []
+    for what in early:
+        fail("misuse", what)
 
 
 def _texts(instrument: Instrument, labels: dict[str, str]) -> Labels:

@@ -159,6 +159,7 @@ class Library:
             self.identity = self.identity or Identity(name)
             self.pusher = Pusher(self.identity, interval)
             SWITCH.on = True
+            cells.begun()
             self.pusher.start()
 
     def _remember(self) -> None:
@@ -261,6 +262,6 @@ def _interval(given: float | None) -> float:
         try:
             if text is not None and float(text) > 0:
                 return max(SHORTEST, float(text) * unit)
-        except ValueError:
+        except (TypeError, ValueError):
             cells.fail("misuse", "the interval is a number")
     return INTERVAL

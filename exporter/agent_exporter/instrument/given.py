@@ -5,7 +5,7 @@ Rule: nothing here raises; what makes no sense is told of once and counted, and 
 
 from __future__ import annotations
 
-import math
+import sys
 
 from . import cells
 
@@ -20,7 +20,7 @@ def text(value: object, what: str) -> str:
 
 def amount(value: object, what: str) -> float | None:
     """Take a number from 0 on, None if it is none."""
-    if isinstance(value, (int, float)) and 0 <= value < math.inf:
+    if isinstance(value, (int, float)) and 0 <= value <= sys.float_info.max:
         return float(value)
     cells.fail("misuse", f"{what} is a number from 0 on")
     return None

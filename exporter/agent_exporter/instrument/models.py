@@ -27,6 +27,7 @@ class ModelRequest:
     def start(self) -> Self:
         """Begin."""
         if SWITCH.on:
+            self.complete("unknown")  # what ran before, if anything
             self._start, self._first = clock(), -1.0
         return self
 
@@ -58,8 +59,9 @@ class ModelRequest:
         start, self._start = self._start, -1.0
         if start < 0.0:
             return
+        raised = given.text(error_type, "the type of an error")
         how = {**self._labels, "status": given.word(status, STATUSES, "how a model request ended")}
-        cells.counter("agent.model.requests", **how, operation=self._operation, error_type=error_type).add()
+        cells.counter("agent.model.requests", **how, operation=self._operation, error_type=raised).add()
         cells.histogram("agent.model.request.duration", **how).record(clock() - start)
         if self._first >= 0.0:
             cells.histogram("agent.model.time_to_first_token", **how).record(self._first - start)

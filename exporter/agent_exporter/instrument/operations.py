@@ -35,6 +35,7 @@ class Timer:
     def start(self) -> Self:
         """Begin."""
         if SWITCH.on:
+            self.complete("unknown")  # what ran before, if anything
             self._start = clock()
             self._begun()
         return self
@@ -102,8 +103,9 @@ class Session(Timer):
     def complete(self, status: Status = "ok") -> None:  # noqa: ARG002  # sessions have no outcome
         """End; a second end of the same session counts for nothing."""
         start, self._start = self._start, -1.0
-        if start >= 0.0:
-            cells.gauge("agent.sessions.active").add(-1.0)
+        active = cells.gauge("agent.sessions.active")
+        if start >= 0.0 and active.value:  # in a forked child, its parent's sessions are none of its own
+            active.add(-1.0)
 
     def _begun(self) -> None:
         cells.counter("agent.sessions").add()

@@ -6,15 +6,31 @@ bytes, a number as 8, containers as the sum of what is in them; anything else co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Sequence
+from itertools import islice
 from typing import Final
 
 MAX_PARTS: Final = 1_000  # of containers; what is beyond is not looked at
+MAX_TEXT: Final = 100_000  # characters that are encoded; what is beyond is taken to be like them
 NUMBER: Final = 8
 
 
 def _text(value: str) -> int:
-    return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+    if value.isascii():
+        return len(value)
+    if len(value) > MAX_TEXT:
+        return _text(value[:MAX_TEXT]) * len(value) // MAX_TEXT
+    return len(value.encode("utf-8", "surrogatepass"))
+
+
+def _some(values: Collection[object], most: int) -> tuple[object, ...]:
+    # Copied in one step: another thread may change what is walked through.
+    if len(values) <= most:
+        return tuple(values)
+    try:
+        return tuple(islice(values, most))
+    except RuntimeError:  # it changed all the same
+        return ()
 
 
 _FIXED: Final[dict[type, int]] = {int: NUMBER, float: NUMBER, bool: NUMBER}
@@ -24,13 +40,12 @@ _PLAIN: Final[dict[type, Callable[..., int]]] = {
     bytearray: len,
     memoryview: lambda value: value.nbytes,
 }
-_PARTS: Final[dict[type, Callable[..., Iterable[object]]]] = {
-    # Copied in one step: another thread may change what is walked through.
-    list: tuple,
-    tuple: tuple,
-    set: tuple,
-    frozenset: tuple,
-    dict: lambda value: (*value.keys(), *value.values()),
+_PARTS: Final[dict[type, Callable[..., Sequence[object]]]] = {
+    list: lambda value, most: value[:most],
+    tuple: lambda value, most: value[:most],
+    set: _some,
+    frozenset: _some,
+    dict: lambda value, most: (*_some(value.keys(), most), *_some(value.values(), most)),
 }
 
 
@@ -50,7 +65,7 @@ def _walk(value: object) -> int:
         each, left = waiting.pop(), left - 1
         kind = type(each)
         if kind in _PARTS:
-            waiting += [*_PARTS[kind](each)][:left]
+            waiting += _PARTS[kind](each, left)[:left]
         else:
             total += size(each)
     return total

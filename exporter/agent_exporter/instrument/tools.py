@@ -6,7 +6,6 @@ decided when a tool is named is decided there; `_hot` is written for speed and n
 
 from __future__ import annotations
 
-import functools
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, overload
@@ -15,7 +14,7 @@ from . import cells, given
 from .cells import ATTRIBUTED, SWITCH, Histogram
 from .sizes import size
 from .tracks import MAX_TRACKS, STATUSES, TRACKS, Options, Status, Track, chance, clock, outcome
-from .wrapping import NOTHING, kind, wrap
+from .wrapping import NOTHING, dressed, kind, name_of, wrap
 
 ToolType = Literal["function", "builtin", "mcp", "unknown"]
 Memory = Literal["tracemalloc", "rss"]
@@ -54,6 +53,8 @@ class Tool:
     def start(self) -> Self:
         """Begin a call."""
         if SWITCH.on:
+            if self._start >= 0.0:
+                self.complete("unknown")  # it ran already; left there, it would look like a call that hangs
             track = self._find()
             self._weight = track.enter()
             self._memory = track.allocated()
@@ -69,13 +70,14 @@ class Tool:
             return
         track = self._find()
         ended = given.word(status, STATUSES, "how a tool call ended")
+        raised = given.text(error_type, "the type of an error")
         if track.memory is not None:
             track.memory.record(max(0, track.allocated() - self._memory))
         track.leave()
         if self._weight:
-            track.end(start, ended, error_type, self._weight)
+            track.end(start, ended, raised, self._weight)
         else:
-            track.ended(ended, error_type)
+            track.ended(ended, raised)
 
     def input(self, value: object) -> None:
         """Say what goes into the call; only its size is kept."""
@@ -178,7 +180,7 @@ def _plain(name: str) -> Options:
 
 def _options(name: object = "", **said: Any) -> Options:
     """Make options of what was said; what makes no sense is left out and told of once."""
-    found = {key: read(said[key]) for key, read in _READ.items() if key in said and said[key] is not None}
+    found = {key: _taken(read, said[key]) for key, read in _READ.items() if said.get(key) is not None}
     for key in [key for key, value in found.items() if value is None]:
         del found[key]
         cells.fail("misuse", f"tool() cannot use this {key}")
@@ -188,6 +190,13 @@ def _options(name: object = "", **said: Any) -> Options:
         found["weight"] = found.pop("sample")
     made = Options(given.text(name, "the name of a tool"), **found)
     return _named(made, made.name) if made.name else made
+
+
+def _taken(read: Callable[[Any], Any], value: object) -> Any:
+    try:
+        return read(value)
+    except Exception:  # noqa: BLE001  # it is code of others
+        return None
 
 
 def _weight(sample: object) -> int | None:
@@ -228,10 +237,10 @@ def _decorated(function: Any, said: Options) -> Any:
     if not callable(function):
         cells.fail("misuse", "only functions are wrapped as tools")
         return function
-    track = TRACKS.find(_named(said, getattr(function, "__name__", type(function).__name__)))
+    track = TRACKS.find(_named(said, name_of(function)))
     if track.memory is not None or kind(function) != "plain":
         return wrap(function, lambda: Tool(said, track))
-    return functools.wraps(function)((_hot if track.said.weight == 1 else _sampled)(function, track))
+    return dressed((_hot if track.said.weight == 1 else _sampled)(function, track), function)
 
 
 def _hot(function: Callable[..., Any], track: Track) -> Callable[..., Any]:
@@ -255,7 +264,11 @@ def _hot(function: Callable[..., Any], track: Track) -> Callable[..., Any]:
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
-            track.failed(start, error)
+            end(start, None)  # first, as at the limit of recursion nothing else may be possible
+            try:  # noqa: SIM105  # which needs calls itself
+                track.failed(start, error)
+            except RecursionError:
+                pass
             raise
         taken = now() - start
         end(start, None)

@@ -35,12 +35,13 @@ chance = Random().random  # noqa: S311  # not the program's own, whose seed is t
 
 def outcome(error: BaseException) -> tuple[Status, str]:
     """Say how a call ended that raised, and the name of what it raised."""
-    if isinstance(error, GeneratorExit):
+    kind = type(error)  # what an error says of its class may be anything, and is code of others
+    if issubclass(kind, GeneratorExit):
         return "ok", ""
     cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", ())  # who does not use it need not load it
-    if isinstance(error, (*_INTERRUPTED, cancelled)):
-        return "unknown", type(error).__name__
-    return "error", type(error).__name__
+    if issubclass(kind, (*_INTERRUPTED, cancelled)):
+        return "unknown", kind.__name__
+    return "error", kind.__name__
 
 
 def _tracemalloc() -> int:

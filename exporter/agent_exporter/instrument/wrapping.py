@@ -6,6 +6,7 @@ unchanged, with one more frame in a traceback.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
@@ -33,13 +34,36 @@ def wrap(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
     """Measure every call of a function."""
     if isinstance(function, (staticmethod, classmethod)):
         return type(function)(wrap(function.__func__, make))
-    return functools.wraps(function)(_WRAPPERS[kind(function)](function, make))
+    return dressed(_WRAPPERS[kind(function)](function, make), function)
+
+
+def dressed(wrapper: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a wrapper the name, text and signature of what it wraps, as far as that has any."""
+    with contextlib.suppress(Exception):  # objects may answer with anything
+        functools.update_wrapper(wrapper, function)
+    return wrapper
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Say what a callable is called, by its class if it has no name."""
+    with contextlib.suppress(Exception):
+        name = function.__name__
+        if isinstance(name, str):
+            return name
+    return type(function).__name__
 
 
 def kind(function: Callable[..., Any]) -> str:
     """Say how a callable has to be called."""
     called = (function, getattr(type(function), "__call__", None))  # noqa: B004  # the method, not whether there is one
-    return next((name for name, test in _TESTS.items() if any(test(each) for each in called)), "plain")
+    return next((name for name, test in _TESTS.items() if any(_passes(test, each) for each in called)), "plain")
+
+
+def _passes(test: Callable[[Any], bool], function: object) -> bool:
+    try:
+        return test(function)
+    except Exception:  # noqa: BLE001  # objects may answer with anything
+        return False
 
 
 def _plain(function: Callable[..., Any], make: Make) -> Callable[..., Any]:

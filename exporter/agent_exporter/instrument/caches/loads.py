@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, Final, Generic, ParamSpec, TypeVar, cast
 
+from .. import given
 from ..cells import counter, histogram
 from ..watched import unknown
 
@@ -26,6 +27,7 @@ class Loads:
     __slots__ = ("_error", "_loaded", "_ok", "_waited")
 
     def __init__(self, name: str) -> None:
+        name = given.text(name, "the name of a cache")
         self._ok = counter("agent.cache.loads", cache=name, status="ok")
         self._error = counter("agent.cache.loads", cache=name, status="error")
         self._loaded = histogram("agent.cache.load.duration", cache=name)

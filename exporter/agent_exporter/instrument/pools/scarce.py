@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, TypeVar, overload
 
+from .. import given
 from ..watched import Row, observe
 from .waits import Waits, timed
 
@@ -22,6 +23,7 @@ class Pool:
     __slots__ = ("__weakref__", "_waits")
 
     def __init__(self, name: str, limit: float | None = None) -> None:
+        name = given.text(name, "the name of a pool")
         self._waits = Waits(name)
         rows = self._waits.open(counts_used=True)
         if limit is not None:
