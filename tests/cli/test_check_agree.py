@@ -30,7 +30,8 @@ BOARD = {
             {"name": "datasource", "type": "datasource", "query": "prometheus"},
             {"name": "window", "type": "interval", "query": "10m,1h", "current": {"value": "10m"}},
             {"name": "by", "type": "custom", "query": "agent,tool"},
-            {"name": "agent", "type": "query", "query": {"query": 'label_values(agent_turns_total{job="$j"}, agent)'}},
+            {"name": "agent", "type": "query", "query": {"query": 'label_values(agent_turns_total{job="$job"},agent)'}},
+            {"name": "job", "type": "textbox", "query": "agents"},
             {"name": "tool", "type": "query", "definition": "query_result(agent_tool_active > 0)"},
             {"name": "names", "type": "query", "query": "metrics(agent_.*)"},
         ]
@@ -156,7 +157,10 @@ def test_a_mistake_in_rules(check, mine, old, new, expected):
         ),
         ("{{agent}}", "{{tool}}", ": panel «Calls», query A: there is no label `tool` to show"),
         ('"agent,tool"', '"model,tool"', ": panel «Calls», query A: `sum by`: there is no label `model`"),
-        ("}, agent)", "}, model)", ": variable `agent`: there is no label `model` to show"),
+        ("[$window]", "[$windwo]", ": panel «Calls», query B: there is no variable `$windwo`; did you mean `window`?"),
+        ("${by}", "${buy:csv}", ": panel «Calls», query A: there is no variable `$buy`; did you mean `by`?"),
+        ('"$job', '"[[jobs]]', ": variable `agent`: there is no variable `$jobs`; did you mean `job`?"),
+        ("},agent)", "},model)", ": variable `agent`: there is no label `model` to show"),
         ("tool_active", "tools_active", ": variable `tool`: " + missing("agent_tools_active", "agent_tool_active")),
         ('\\"firing', '\\"fires', ": annotation «Alerts»: `ALERTS`: `alertstate` is never `fires`"),
         ('"expr": "up"', '"expr": "up{"', ": panel «Old», query A: is not PromQL: "),
@@ -169,6 +173,13 @@ def test_a_mistake_in_a_board(check, board, old, new, expected):
 
     assert (code, told) == (1, [])
     assert wrong[0].startswith(f"{file}{expected}")
+
+
+def test_groups_of_an_expression(check, board):
+    """What `label_replace` calls a group is no variable of the board."""
+    labelled = r"label_replace(up, \"to\", \"$host\", \"instance\", \"(?P<host>.+):${1}\")"
+
+    assert check("--dashboards", board('"expr": "up"', f'"expr": "{labelled}"'))[::2] == (0, [])
 
 
 def test_names_of_others(check, mine):

@@ -30,6 +30,7 @@ _MACROS: Final = {
     "__to": "0",
 }
 _VARIABLE: Final = re.compile(r"\$\{(\w+)(?::\w+)?\}|\$([a-zA-Z_]\w*)|\[\[(\w+)(?::\w+)?\]\]")
+_GROUP: Final = re.compile(r"\(\?P<(\w+)>")  # `label_replace` writes a group as `$name` too
 _LEGEND_LABEL: Final = re.compile(r"\{\{\s*([a-zA-Z_]\w*)\s*\}\}")
 _LABEL_VALUES: Final = re.compile(r"label_values\((?:(?P<query>.+),)?\s*(?P<label>\w+)\s*\)", re.DOTALL)
 _QUERY_RESULT: Final = re.compile(r"query_result\((?P<query>.+)\)", re.DOTALL)
@@ -66,12 +67,13 @@ class Board:
 
     def filled(self, text: str) -> str:
         """Put values in the places of variables; one that may be anything fits anything."""
+        return _VARIABLE.sub(lambda found: _MACROS.get(name := _name(found)) or self.values.get(name, ".+"), text)
 
-        def value(found: re.Match[str]) -> str:
-            name = found[1] or found[2] or found[3]
-            return _MACROS.get(name) or self.values.get(name, ".+")
-
-        return _VARIABLE.sub(value, text)
+    def unknown(self, text: str) -> list[str]:
+        """Name the variables in a text that the board does not have; Grafana leaves them as they stand."""
+        known = {*self.values, *_GROUP.findall(text)}
+        asked = dict.fromkeys(map(_name, _VARIABLE.finditer(text)))
+        return [name for name in asked if name not in known and not name.startswith("__") and not name.isdigit()]
 
     def queries(self) -> Iterator[Query]:
         """Yield every query to Prometheus."""
@@ -94,6 +96,8 @@ def check_board(path: Path, lexicon: Lexicon) -> Report:
     """Hold a dashboard to a lexicon that has learnt the recording rules; raise Unusable."""
     board, report = Board.load(path), Report(path)
     for query in board.queries():
+        for name in board.unknown(query.text):
+            report.add(query.place, f"there is no variable `${name}`{meant(name, board.values)}")
         reading = promql.read(board.filled(query.text), lexicon)
         report.queries += 1
         report.strangers |= reading.strangers
@@ -103,6 +107,11 @@ def check_board(path: Path, lexicon: Lexicon) -> Report:
             if reading.labels is not None and label not in {*reading.labels, *lexicon.allowed, "__name__"}:
                 report.add(query.place, f"there is no label `{label}` to show{meant(label, reading.labels)}")
     return report
+
+
+def _name(found: re.Match[str]) -> str:
+    """Return the name of a variable, whichever of the three ways it is written in."""
+    return str(found[1] or found[2] or found[3])
 
 
 def _panels(listed: list[Any]) -> Iterator[dict[str, Any]]:
