@@ -2,6 +2,7 @@
 
 import asyncio
 import dis
+import functools
 import inspect
 import os
 import threading
@@ -10,6 +11,7 @@ import tracemalloc
 import types
 
 import pytest
+import trio
 
 from agent_exporter.instrument import cells, tool, tools, wrap_tools
 from agent_exporter.instrument.sizes import MAX_PARTS, MAX_TEXT, size
@@ -199,6 +201,21 @@ def test_methods(calls):
     assert calls() == {(name, "ok"): 1 for name in ("plain", "static", "below", "above")}
 
 
+def test_a_cache(calls):
+    """A function with a cache can still be asked for it."""
+
+    @tool
+    @functools.lru_cache(maxsize=2)
+    def double(value):
+        return 2 * value
+
+    assert (double(1), double(1)) == (2, 2)
+    assert (double.cache_info()[:3], double.cache_parameters()["maxsize"]) == ((1, 1, 2), 2)
+    double.cache_clear()
+    assert double.cache_info().currsize == 0
+    assert calls() == {("double", "ok"): 2}
+
+
 def test_an_object_that_can_be_called(calls):
     """An object that can be called becomes a function of its kind, named after its class."""
 
@@ -256,6 +273,21 @@ def test_a_cancelled_task(calls, points):
     assert asyncio.run(main()) == {("agent.tool.active", "wait"): 1}
     assert points("agent.tool.active") == {("agent.tool.active", "wait"): 0}
     assert calls() == {("wait", "unknown", "CancelledError"): 1}
+
+
+def test_a_cancelled_task_of_trio(calls):
+    """Who is out of time in trio is cancelled too."""
+
+    @tool
+    async def wait():
+        await trio.sleep(60)
+
+    async def main():
+        with trio.move_on_after(0.01):
+            await wait()
+
+    trio.run(main)
+    assert calls() == {("wait", "unknown", "Cancelled"): 1}
 
 
 def test_failures_in_a_row(points):

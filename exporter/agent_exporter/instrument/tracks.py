@@ -29,6 +29,7 @@ FAILURES: Final = "agent.interface.consecutive_failures"
 MAX_TRACKS: Final = 1_000  # tools
 STATUSES: Final = ("ok", "error", "rejected", "unknown")
 _INTERRUPTED: Final = (KeyboardInterrupt, SystemExit)
+_CANCELLED: Final = (("asyncio", "CancelledError"), ("trio", "Cancelled"))  # who does not use them need not load them
 clock = time.perf_counter
 chance = Random().random  # noqa: S311  # not the program's own, whose seed is the program's
 
@@ -38,8 +39,8 @@ def outcome(error: BaseException) -> tuple[Status, str]:
     kind = type(error)  # what an error says of its class may be anything, and is code of others
     if issubclass(kind, GeneratorExit):
         return "ok", ""
-    cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", ())  # who does not use it need not load it
-    if issubclass(kind, (*_INTERRUPTED, cancelled)):
+    cancelled = (getattr(sys.modules.get(module), name, ()) for module, name in _CANCELLED)
+    if issubclass(kind, (*_INTERRUPTED, *cancelled)):
         return "unknown", kind.__name__
     return "error", kind.__name__
 

@@ -27,6 +27,7 @@ class Measured(Protocol):
 
 
 Make = Callable[[], Measured]
+_ASKED: Final = ("cache_info", "cache_clear", "cache_parameters")  # of functools.lru_cache, which is no function
 NOTHING: Final = object()  # came out: what came out was yielded
 
 
@@ -38,9 +39,9 @@ def wrap(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
 
 
 def dressed(wrapper: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a wrapper the name, text and signature of what it wraps, as far as that has any."""
+    """Give a wrapper the name, text and signature of what it wraps, and what a cache is asked, as far as it has any."""
     with contextlib.suppress(Exception):  # objects may answer with anything
-        functools.update_wrapper(wrapper, function)
+        functools.update_wrapper(wrapper, function, assigned=(*functools.WRAPPER_ASSIGNMENTS, *_ASKED))
     return wrapper
 
 

@@ -58,7 +58,7 @@ class Waits:
         without = error is not None and self._none_free(error)
         if without:
             self._timeouts.add()
-        if error is None or without or is_a(error, "asyncio:CancelledError"):
+        if error is None or without or is_a(error, "asyncio:CancelledError", "trio:Cancelled"):
             self._duration.record(perf_counter() - begun)
 
     def drop(self) -> None:
