@@ -198,10 +198,10 @@ TRUST = Row(
         ),
         series(
             "Limits reached, per hour",
-            "Does something have too many values or streams? They are put together under `other`, or not tracked.",
+            "Does something have too many values or streams? They are put together, under `other` or as overflow.",
             "short",
             Query(f"3600 * sum by (label) (rate(agent_exporter_folded_labels_total[{RATE}]))", "folded: {{label}}"),
-            Query(f"3600 * sum(rate(agent_exporter_overflowed_streams_total[{RATE}]))", "streams not tracked"),
+            Query(f"3600 * sum(rate(agent_exporter_overflowed_streams_total[{RATE}]))", "streams in overflow series"),
             Query(f"3600 * sum(rate(agent_exporter_dropped_sessions_total[{RATE}]))", "sessions forgotten early"),
             Query(
                 f"3600 * sum(rate(agent_exporter_label_collisions_total[{RATE}]))", "attributes that became one label"

@@ -378,7 +378,11 @@ _SELF: Final = (
     _gauge("agent_exporter.streams", "{stream}", "Streams known now: OTLP series as they are sent."),
     _gauge("agent_exporter.series", "{series}", "Series known now: what is exposed."),
     _counter("agent_exporter.expired", "{item}", "Streams and series forgotten because nothing fed them.", "kind"),
-    _counter("agent_exporter.overflowed.streams", "{stream}", "Streams not tracked because the limit was reached."),
+    _counter(
+        "agent_exporter.overflowed.streams",
+        "{stream}",
+        "Streams counted in the series `otel_metric_overflow` of their family, because it or the client has too many.",
+    ),
     _counter(
         "agent_exporter.folded.labels",
         "{value}",

@@ -68,13 +68,13 @@ class Limits(Section):
     idle_timeout: Duration = Field(120.0, description="A connection without a request is closed after this.")
     shutdown_timeout: Duration = Field(10.0, description="Requests in flight have this long to finish on SIGTERM.")
     streams: Count = Field(
-        200_000, description="Streams remembered in all: one a series as sent, session ids included."
+        200_000, description="Streams remembered in all: one a series as sent, session ids included; more are refused."
     )
-    streams_per_client: Count = Field(20_000, description="Streams remembered for one client.")
+    streams_per_client: Count = Field(20_000, description="Streams remembered for one client; more are refused.")
     series_per_metric: Count = Field(
         2_000, description="Series of one family on the page; more go to its overflow series."
     )
-    series_per_client: Count = Field(10_000, description="Series that one client may create.")
+    series_per_client: Count = Field(10_000, description="Series that one client may create; more go to overflow series.")
     label_value_length: Count = Field(
         1024, description="Longest label value of a passed-through series; longer ones are cut."
     )
