@@ -74,7 +74,7 @@ class Limits(Section):
     series_per_metric: Count = Field(
         2_000, description="Series of one family on the page; more go to its overflow series."
     )
-    series_per_client: Count = Field(10_000, description="Series that one client may create; more go to overflow series.")
+    series_per_client: Count = Field(10_000, description="Series that a client may create; more go to overflow series.")
     label_value_length: Count = Field(
         1024, description="Longest label value of a passed-through series; longer ones are cut."
     )
