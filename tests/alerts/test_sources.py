@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
+import sys
 from collections import Counter
 
 import promql_parser as promql
@@ -55,6 +57,31 @@ def test_rules_are_what_the_generator_writes():
     made = generator().pages()
 
     assert {path: path.read_text() for path in sorted((ALERTS / "rules").glob("*"))} == made
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("  slow: 30 ", "  slow: abc ", "thresholds.yaml: tools.slow is 'abc', which is no number and no duration"),
+        ("  slow: 30 ", "  slaw: 30 ", "thresholds.yaml: there is no tools.slow"),
+        ("tools:\n", "tools: [\n", 'thresholds.yaml", line '),
+        ("calls: 150", "call: 150", "thresholds.yaml: there is no each.calls"),
+    ],
+)
+def test_a_mistake_in_the_thresholds(tmp_path, old, new, said):
+    """A threshold that nobody can use is named, and no rules are written."""
+    shutil.copytree(ALERTS, tmp_path / "alerts")
+    file, rules = tmp_path / "alerts" / "thresholds.yaml", tmp_path / "alerts" / "rules" / "tools.yml"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new, 1))
+    before = rules.stat().st_mtime_ns
+    done = subprocess.run(
+        [sys.executable, tmp_path / "alerts" / "generate.py"], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, rules.stat().st_mtime_ns) == (1, before)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_promtool_finds_nothing(program):

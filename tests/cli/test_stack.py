@@ -18,6 +18,7 @@ from agent_exporter.cli.stack import files, write
 
 ROOT = Path(__file__).parents[2]
 PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+SECRETS = "alerts/secrets/.gitignore"
 COMPOSE = "docker-compose.yml"
 NOTE = ".agent-exporter.json"
 LINK = re.compile(r"\]\(([\w./-]+)(?:#[^)]*)?\)")
@@ -74,7 +75,7 @@ def _members(wheel: Path) -> dict[str, bytes]:
 
 def test_it_is_what_the_repository_has(written):
     """Every file is the repository's, byte by byte, and nothing of the repository's stack is missing."""
-    found = {name: data for name, data in _files(written).items() if name not in (NOTE, COMPOSE)}
+    found = {name: data for name, data in _files(written).items() if name not in (NOTE, COMPOSE, SECRETS)}
     ours = {name: (ROOT / name).read_bytes() for name in found if not name.endswith(".whl")}
     kept = subprocess.run(
         ["git", "ls-files", "alerts", "dashboards/*.json", "dashboards/provisioning", "docs/runbooks"],
@@ -197,6 +198,29 @@ def test_a_file_that_is_there(stack, tmp_path, texts, options, state, left):
     assert TEXTS[state] in said
     assert (file.read_text() if file.exists() else None) == left
     assert (file.with_name("b.yml.new").exists()) == (state == "kept")
+
+
+def test_what_comes_next(stack, tmp_path):
+    """After an update servers have to read again, and what was changed on both sides has to be put together."""
+    first, updated = stack("1")[1], stack("2")[1]
+    (tmp_path / "a" / "b.yml").write_text("mine")
+    both = stack("3")[1]
+
+    assert ["signal HUP" in said for said in (first, updated, both)] == [False, True, False]
+    assert ["First put together" in said for said in (first, updated, both)] == [False, False, True]
+    assert all("docker compose up --detach --build " in said for said in (first, updated, both))
+
+
+def test_git_leaves_secrets_out(tmp_path):
+    """Who keeps the folder in git does not commit what Alertmanager sends with."""
+    write(tmp_path, files(), force=False)
+    (tmp_path / "alerts" / "secrets" / "slack_url").write_text("secret")
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    command = ["git", "-C", tmp_path, "status", "--porcelain", "--untracked-files=all"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert "alerts/alertmanager.yml" in listed
+    assert "secrets" not in listed
 
 
 def test_it_is_said_once(stack, tmp_path):

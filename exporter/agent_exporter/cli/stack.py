@@ -22,6 +22,7 @@ from .wheel import wheel
 
 _NOTE: Final = ".agent-exporter.json"
 _COMPOSE: Final = "docker-compose.yml"
+_SECRETS: Final = "alerts/secrets/.gitignore"  # who keeps DIR in git does not commit them
 # The lines of the image that build the wheel in a clone; here it is built already.
 _FROM_CLONE: Final = re.compile(r"^( +)COPY pyproject\.toml .*\n(?:.*\n)*?\1RUN pip wheel .*\n", re.MULTILINE)
 _SAID: Final = {
@@ -32,13 +33,17 @@ _SAID: Final = {
     "orphaned": "left as you changed it; it is part of the stack no more",
     "kept": "CHANGED BY YOU AND BY US: yours is kept, ours is beside it, in {}.new",
 }
+_LOOK: Final = """
+First put together what you changed and what is new (`diff FILE FILE.new`), and remove the .new files."""
+_RELOAD: Final = """  docker compose kill --signal HUP prometheus alertmanager   they run: let them read what changed
+"""
 _NEXT: Final = """
 Next, with Docker:
 
   cd {folder}
-  docker compose up --detach                  then open http://localhost:3000
-  docker compose --profile demo up --detach   the same with a pretend agent, so that graphs move
-
+  docker compose up --detach --build                  then open http://localhost:3000
+  docker compose --profile demo up --detach --build   the same with a pretend agent, so that graphs move
+{reload}
 Without, alerts/prometheus.yml and alerts/alertmanager.yml say at their top how to use them. Edit what you like, and
 see whether it still fits: agent-exporter check --rules {folder}/alerts/rules --dashboards {folder}/dashboards
 """
@@ -66,7 +71,9 @@ def command(folder: Path, *, force: bool) -> None:
     click.echo(
         f"{folder}: {fresh} files written, {sum(state == 'same' for state in done.values())} were there already."
     )
-    click.echo(_NEXT.format(folder=folder))
+    if "kept" in done.values():
+        click.echo(_LOOK)
+    click.echo(_NEXT.format(folder=folder, reload=_RELOAD if "updated" in done.values() else ""))
     if "kept" in done.values():
         raise SystemExit(1)
 
@@ -75,7 +82,8 @@ def files() -> dict[str, bytes]:
     """Return all that the stack consists of, by path."""
     name, packed = wheel()
     found = {str(path): file.read_bytes() for path, file in shipped().items()}
-    return {**found, _COMPOSE: compose(found[_COMPOSE].decode(), name).encode(), name: packed}
+    made = {_COMPOSE: compose(found[_COMPOSE].decode(), name).encode(), name: packed, _SECRETS: b"*\n"}
+    return found | made
 
 
 def compose(text: str, name: str) -> str:
