@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+DEV := .venv/.dev
 
 help:
 	@echo "make run     start the collector with a pretend agent; says where to look"
@@ -17,25 +18,25 @@ help:
 run: $(READY)
 	@exec $(BIN)/agent-exporter serve --demo $(ARGS)
 
-test: $(READY)
+test: $(DEV)
 	@.ci/servers
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(READY)
+check: $(DEV)
 	@echo "ruff check";  $(BIN)/ruff check --quiet
 	@echo "ruff format"; $(BIN)/ruff format --check --quiet || { echo "not formatted; mend with: make format"; exit 1; }
 	@echo "mypy";        $(BIN)/mypy --no-error-summary
 
-format: $(READY)
+format: $(DEV)
 	@$(BIN)/ruff check --fix --quiet; $(BIN)/ruff format
 
-bench: $(READY)
+bench: $(DEV)
 	@set -e; for file in benchmarks/[!_]*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
 
-docs: $(READY)
+docs: $(DEV)
 	@for file in docs/*.py alerts/generate.py $(wildcard dashboards/generate.py); do $(BIN)/python "$$file"; done
 
-pictures: $(READY)
+pictures: $(DEV)
 	@.ci/servers
 	@$(BIN)/python tests/dashboards/pictures.py
 
@@ -45,5 +46,9 @@ clean:
 # Made again when pyproject.toml changes, and when the python it was made with is gone.
 $(READY): pyproject.toml .ci/environment $(if $(wildcard $(BIN)/python),,lost)
 	@.ci/environment "$(PYTHON)" && touch $@
+
+# With what tests and tools need besides.
+$(DEV): $(READY)
+	@.ci/environment "$(PYTHON)" dev && touch $@
 
 .PHONY: help run test check format bench docs pictures clean lost
