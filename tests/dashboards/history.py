@@ -277,6 +277,7 @@ SAMPLE = re.compile(rb"(\w+)(?:\{(.*)\})? (\S+)")
 SCRAPED = {"job": "agent-exporter", "instance": "exporter:9464"}  # what Prometheus adds, where a series has none
 ALERTS = (  # what fires at the end of the week, by the names and labels of our rules
     {"alertname": "Watchdog", "severity": "none", "component": "pipeline"},
+    {"alertname": "AgentCostBudgetDaily", "severity": "critical", "component": "cost", "agent": "assistant"},
     {"alertname": "AgentToolErrorRateHigh", "severity": "warning", "component": "tools", "agent": "researcher"},
     {"alertname": "AgentCostUnpriced", "severity": "info", "component": "cost", "agent": "assistant"},
 )
