@@ -280,10 +280,26 @@ def test_prices_in_the_environment():
 
 def test_paths_in_a_file_start_at_its_folder(tmp_path):
     """Relative paths in a file mean the same wherever the program is started."""
-    config = load(write(tmp_path, "dialects: {paths: [mine.yaml, /etc/other.yaml]}\nstate: {path: data}"))
+    (tmp_path / "mine.yaml").touch()
+    config = load(write(tmp_path, "dialects: {paths: [mine.yaml, /etc]}\nstate: {path: data}"))
 
-    assert config.dialects.paths == (tmp_path / "mine.yaml", Path("/etc/other.yaml"))
+    assert config.dialects.paths == (tmp_path / "mine.yaml", Path("/etc"))
     assert config.state.path == tmp_path / "data"
+
+
+def test_dialects_that_are_not_there(tmp_path):
+    """A path at which there is nothing is named with its key and the line, or the variable, that asks for it."""
+    (tmp_path / "mine.yaml").touch()
+    file = write(tmp_path, "dialects:\n  paths:\n  - mine.yaml\n  - none.yaml\n  - /nope\n")
+    here = f"{file.parent}/mine.yaml"
+
+    assert problems(file) == [
+        f"{file}:4: dialects.paths: {tmp_path / 'none.yaml'} cannot be read: No such file or directory",
+        f"{file}:5: dialects.paths: /nope cannot be read: No such file or directory",
+    ]
+    assert problems(environment={"AGENT_EXPORTER_DIALECTS_PATHS": f"{here},/nope"}) == [
+        "AGENT_EXPORTER_DIALECTS_PATHS: dialects.paths: /nope cannot be read: No such file or directory"
+    ]
 
 
 def test_an_empty_path_is_none():

@@ -81,11 +81,14 @@ def test_a_wrong_dialect(check, tmp_path):
 
 
 def test_a_missing_dialect(check, tmp_path):
-    """A dialect file that is not there is named."""
+    """A dialect file that is not there is named, with the key and the line that ask for it; the file is not valid."""
     file = tmp_path / "exporter.yaml"
     file.write_text("dialects: {paths: [none.yaml]}\n")
 
     result = check("--config", file)
 
-    assert result.exit_code == 1
-    assert str(tmp_path / "none.yaml") in result.stderr
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert (
+        result.stderr
+        == f"{file}:1: dialects.paths: {tmp_path / 'none.yaml'} cannot be read: No such file or directory\n"
+    )

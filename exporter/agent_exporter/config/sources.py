@@ -57,9 +57,12 @@ def load(
     settings |= _from_environment(environment or {})
     settings |= _from_flags(flags or {})
     try:
-        return Config.model_validate(_nest(settings))
+        config = Config.model_validate(_nest(settings))
     except ValidationError as error:
         raise ConfigError([_problem(detail, settings) for detail in error.errors()]) from None
+    if lost := list(_lost(config, settings)):
+        raise ConfigError(lost)
+    return config
 
 
 def variable(key: Key) -> str:
@@ -170,6 +173,17 @@ def _anchored(key: Key, value: object, folder: Path) -> object:
     if isinstance(value, list):
         return [folder / path if isinstance(path, str) else path for path in value]
     return folder / value if isinstance(value, str) else value
+
+
+def _lost(config: Config, settings: Mapping[Key, Setting]) -> Iterator[str]:
+    """Name the dialect files and folders that cannot be reached, each with the line that asks for it."""
+    key = ("dialects", "paths")
+    for position, path in enumerate(config.dialects.paths):
+        try:
+            path.stat()
+        except OSError as error:
+            where = settings[key].place((position,))
+            yield f"{where}: {_dotted(key)}: {path} cannot be read: {error.strerror}"
 
 
 def _nest(settings: Mapping[Key, Setting]) -> dict[str, Any]:
