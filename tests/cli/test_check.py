@@ -88,7 +88,5 @@ def test_a_missing_dialect(check, tmp_path):
     result = check("--config", file)
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert (
-        result.stderr
-        == f"{file}:1: dialects.paths: {tmp_path / 'none.yaml'} cannot be read: No such file or directory\n"
-    )
+    reason = f"{tmp_path / 'none.yaml'} cannot be read: No such file or directory"
+    assert result.stderr == f"{file}:1: dialects.paths: {reason}\n"

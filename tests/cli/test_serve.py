@@ -130,11 +130,14 @@ def test_an_address_in_use(collector):
 
 
 def test_a_wrong_flag():
-    """A wrong flag is named with what is allowed."""
-    result = CliRunner().invoke(main, ["serve", "--otlp.grpc-address", "4317"])
+    """A wrong flag is named once, with what is allowed."""
+    result = CliRunner().invoke(main, ["serve", "--web.listen-address", "19464"])
 
     assert result.exit_code == 1
-    assert result.stderr.startswith("--otlp.grpc-address: otlp.grpc_address: '4317' is not allowed")
+    assert result.stderr == (
+        "--web.listen-address: '19464' is not allowed; "
+        "allowed: HOST:PORT; to listen on this machine only write 127.0.0.1:19464\n"
+    )
 
 
 def test_help_shows_defaults():

@@ -210,7 +210,8 @@ def _problem(detail: Any, settings: Mapping[Key, Setting]) -> str:  # noqa: ANN4
     key = tuple(part for part in location if isinstance(part, str))
     setting = settings.get(key)
     where = next((settings[at].where for at in settings if at[: len(key)] == key), "configuration")
-    return f"{where}: {'.'.join(key)}: {_reason(detail, key, setting)}"
+    named = "" if where == flag(key) else f"{_dotted(key)}: "  # a flag says its key
+    return f"{where}: {named}{_reason(detail, key, setting)}"
 
 
 def _reason(detail: Any, key: Key, setting: Setting | None) -> str:  # noqa: ANN401 - same
@@ -220,7 +221,9 @@ def _reason(detail: Any, key: Key, setting: Setting | None) -> str:  # noqa: ANN
         return str(detail["ctx"]["error"])
     if key not in FIELDS:
         return f"must be a section with the keys {', '.join(_siblings((*key, '')))}"
-    allowed = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else notation(FIELDS[key]).allowed
+    known = notation(FIELDS[key])
+    allowed = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else known.allowed
+    allowed = allowed.replace("{default}", known.show(FIELDS[key].default))
     given = repr(setting.value) if setting else "a section"
     return f"{given} is not allowed; allowed: {allowed}"
 
