@@ -1,3 +1,4 @@
+import contextlib
 import os
 import re
 import signal
@@ -78,6 +79,27 @@ def test_ready_and_stop(collector, number):
 
     assert (code, out) == (0, "")
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(("level", "line"), [("info", "message=ready grpc="), ("warning", "\nready grpc=")])
+def test_a_terminal_is_told_once(level, line):
+    """Where the log and standard output are one terminal, that all is ready is said once."""
+    terminal, inner = os.openpty()
+    command = [sys.executable, "-m", "agent_exporter", "serve", *PORTS, "--log.level", level]
+    process = subprocess.Popen(command, stdin=inner, stdout=inner, stderr=inner)
+    os.close(inner)
+    told, stopped = "\n", False
+    with contextlib.suppress(OSError):  # EIO: nobody has the other end any more
+        while part := os.read(terminal, 4096).decode():
+            told += part
+            if "ready" in told and not stopped:
+                process.terminate()
+                stopped = True
+    os.close(terminal)
+
+    assert process.wait(20) == 0
+    assert told.count("ready") == 1
+    assert line in told
 
 
 def test_the_log_is_pairs(collector):
