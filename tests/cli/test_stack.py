@@ -244,3 +244,16 @@ def test_where_nothing_can_be_written(tmp_path):
     assert done.exit_code == 1
     assert str(tmp_path / "alerts") in done.stderr
     assert CliRunner().invoke(main, ["stack", str(tmp_path / "alerts")]).exit_code == 2
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    """A folder that cannot be made, and a file that cannot be written, are named with the reason."""
+    (tmp_path / "a").touch()
+    (tmp_path / "here" / COMPOSE).mkdir(parents=True)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "alerts").touch()
+    run = lambda folder: " ".join(CliRunner().invoke(main, ["stack", str(folder)]).stderr.split())  # noqa: E731 - short
+
+    assert run(tmp_path / "a" / "b") == f"Error: the folder {tmp_path}/a/b cannot be made: Not a directory"
+    assert run(tmp_path / "here") == f"Error: {tmp_path}/here/{COMPOSE} cannot be written: Is a directory"
+    assert run(tmp_path / "there") == f"Error: {tmp_path}/there/alerts cannot be written: File exists"
