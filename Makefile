@@ -7,6 +7,7 @@ DEV := .venv/.dev
 
 help:
 	@echo "make run     start the collector with a pretend agent; says where to look"
+	@echo "             (ARGS='--web.listen-address 127.0.0.1:9465' if a port is taken, and other flags of serve)"
 	@echo "make test    run the tests against real servers (ARGS='-k name' narrows)"
 	@echo "make check   lint, format and types, changing nothing"
 	@echo "make format  let ruff mend what it can"

@@ -150,7 +150,14 @@ def test_values_are_shown_as_they_are_written():
             ":1: metrics.drop_attributes: [1] is not allowed; allowed: a list",
         ),
         ("expiry: {stream: !odd 5}", ":1: expiry.stream: '5' is not allowed; allowed: a duration with its unit"),
-        ("web: {listen_address: 9464}", ":1: web.listen_address: 9464 is not allowed; allowed: HOST:PORT"),
+        (
+            "web: {listen_address: 9464}",
+            ":1: web.listen_address: 9464 is not allowed; allowed: HOST:PORT; to listen on this machine only write",
+        ),
+        (
+            "web: {listen_address: here}",
+            ":1: web.listen_address: 'here' is not allowed; allowed: HOST:PORT, such as 127.0.0.1:9464; an IPv6 host",
+        ),
         ("limits:\n  in_flight_bytes: 1MiB", ":2: limits: in_flight_bytes must hold at least one request"),
         ("expiry: {memory: 1h}", ":1: expiry: memory must be at least as long as stream and series"),
         ("log:\n  level: info\n  level: debug", ":3: log.level: already set in line 2"),
@@ -238,9 +245,7 @@ def test_variables_of_kubernetes_are_not_ours():
 
 def test_a_mistake_in_a_flag():
     """A wrong flag is named as it was typed."""
-    assert problems(flags={"otlp.grpc_address": "x"})[0].startswith(
-        "--otlp.grpc-address: otlp.grpc_address: 'x' is not"
-    )
+    assert problems(flags={"otlp.grpc_address": "x"})[0].startswith("--otlp.grpc-address: 'x' is not allowed")
 
 
 def test_lists_in_the_environment():
@@ -280,10 +285,26 @@ def test_prices_in_the_environment():
 
 def test_paths_in_a_file_start_at_its_folder(tmp_path):
     """Relative paths in a file mean the same wherever the program is started."""
-    config = load(write(tmp_path, "dialects: {paths: [mine.yaml, /etc/other.yaml]}\nstate: {path: data}"))
+    (tmp_path / "mine.yaml").touch()
+    config = load(write(tmp_path, "dialects: {paths: [mine.yaml, /etc]}\nstate: {path: data}"))
 
-    assert config.dialects.paths == (tmp_path / "mine.yaml", Path("/etc/other.yaml"))
+    assert config.dialects.paths == (tmp_path / "mine.yaml", Path("/etc"))
     assert config.state.path == tmp_path / "data"
+
+
+def test_dialects_that_are_not_there(tmp_path):
+    """A path at which there is nothing is named with its key and the line, or the variable, that asks for it."""
+    (tmp_path / "mine.yaml").touch()
+    file = write(tmp_path, "dialects:\n  paths:\n  - mine.yaml\n  - none.yaml\n  - /nope\n")
+    here = f"{file.parent}/mine.yaml"
+
+    assert problems(file) == [
+        f"{file}:4: dialects.paths: {tmp_path / 'none.yaml'} cannot be read: No such file or directory",
+        f"{file}:5: dialects.paths: /nope cannot be read: No such file or directory",
+    ]
+    assert problems(environment={"AGENT_EXPORTER_DIALECTS_PATHS": f"{here},/nope"}) == [
+        "AGENT_EXPORTER_DIALECTS_PATHS: dialects.paths: /nope cannot be read: No such file or directory"
+    ]
 
 
 def test_an_empty_path_is_none():

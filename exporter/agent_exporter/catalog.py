@@ -376,7 +376,11 @@ _SELF: Final = (
         "Metrics that came again as they were and were read by their template, which is the fastest way.",
     ),
     _gauge("agent_exporter.streams", "{stream}", "Streams known now: OTLP series as they are sent."),
-    _gauge("agent_exporter.series", "{series}", "Series known now: what is exposed."),
+    _gauge(
+        "agent_exporter.series",
+        "{series}",
+        "Series known now: what is exposed; a histogram counts as one.",
+    ),
     _counter("agent_exporter.expired", "{item}", "Streams and series forgotten because nothing fed them.", "kind"),
     _counter(
         "agent_exporter.overflowed.streams",

@@ -16,7 +16,7 @@ def test_defaults_are_valid(check):
     result = check()
 
     assert result.exit_code == 0, result.stderr
-    assert result.stdout == "configuration: defaults is valid\ndialects: those built in are valid\n"
+    assert result.stdout == "configuration: the defaults are valid\ndialects: those built in are valid\n"
 
 
 def test_a_valid_file(check, tmp_path):
@@ -40,6 +40,21 @@ def test_a_wrong_configuration(check, tmp_path):
     assert result.exit_code == 1
     assert result.stdout == ""
     assert result.stderr.startswith(f"{file}:2: expiry.stream: 10 is not allowed; allowed: a duration")
+
+
+def test_a_wrong_configuration_does_not_hide_the_rest(check, tmp_path):
+    """Rules and boards are looked at though the configuration is wrong; each mistake is told."""
+    file, rules, board = (tmp_path / name for name in ("exporter.yaml", "rules.yml", "board.json"))
+    file.write_text("expiry:\n  stream: 10\n")
+    rules.write_text("groups: [{name: mine, rules: [{record: a:b, expr: agent_toosl}]}]")
+    board.write_text('{"panels": []}')
+
+    result = check("--config", file, "--rules", rules, "--dashboards", board)
+
+    assert result.exit_code == 1
+    assert result.stdout == f"{board}: all that its 0 queries name is there\n"
+    assert f"{file}:2: expiry.stream" in result.stderr
+    assert "there is no series `agent_toosl`" in result.stderr
 
 
 def test_a_wrong_price(check, tmp_path):
@@ -81,11 +96,12 @@ def test_a_wrong_dialect(check, tmp_path):
 
 
 def test_a_missing_dialect(check, tmp_path):
-    """A dialect file that is not there is named."""
+    """A dialect file that is not there is named, with the key and the line that ask for it; the file is not valid."""
     file = tmp_path / "exporter.yaml"
     file.write_text("dialects: {paths: [none.yaml]}\n")
 
     result = check("--config", file)
 
-    assert result.exit_code == 1
-    assert str(tmp_path / "none.yaml") in result.stderr
+    assert (result.exit_code, result.stdout) == (1, "")
+    reason = f"{tmp_path / 'none.yaml'} cannot be read: No such file or directory"
+    assert result.stderr == f"{file}:1: dialects.paths: {reason}\n"

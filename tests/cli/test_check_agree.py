@@ -133,6 +133,11 @@ def test_boards_of_ones_own(check, board):
             ":7: TooMany: `and on`: there is no label `agnet`; did you mean `agent`?",
         ),
         ("$labels.agent", "$labels.tool", ":11: TooMany: `annotations.summary`: the alert has no label `tool`"),
+        (
+            "{{ $value | humanize }}",
+            "{{ $value | humanize",
+            ":11: TooMany: `annotations.summary`: `{{ $value | humanize` is not closed by `}}`",
+        ),
         ("for: 5m", "for: 5 minutes", ":8: TooMany: `for`: `5 minutes` is not a duration such as 5m"),
         ("for: 5m", "fro: 5m", ":8: TooMany: `fro` is not a key here; did you mean `for`?"),
         ("- alert: TooMany", "- alarm: TooMany", ":6: group mine: a rule has `expr`, and either `record` or `alert`"),
@@ -144,7 +149,8 @@ def test_a_mistake_in_rules(check, mine, old, new, expected):
     file = mine(old, new)
     code, told, wrong = check("--rules", file)
 
-    assert (code, told, wrong) == (1, [], [f"{file}{expected}"])
+    assert (code, told, wrong[:1]) == (1, [], [f"{file}{expected}"])
+    assert [line for line in wrong[1:] if not line.startswith("a series of your own ")] == []
 
 
 @pytest.mark.parametrize(
@@ -180,6 +186,34 @@ def test_groups_of_an_expression(check, board):
     labelled = r"label_replace(up, \"to\", \"$host\", \"instance\", \"(?P<host>.+):${1}\")"
 
     assert check("--dashboards", board('"expr": "up"', f'"expr": "{labelled}"'))[::2] == (0, [])
+
+
+def test_what_may_be_of_the_users_own(check, mine, board):
+    """How to allow what would be ours is said once, for all files; a name that a rule should record is not among it."""
+    rules = mine("team:calls:rate5m > 10", "agent_mine > 1 and on (agent) agent_weather_total and a:b:c")
+    file = board("agent_turns_total[", "agent_mine[")
+
+    code, _, wrong = check("--rules", rules, "--dashboards", file)
+
+    assert code == 1
+    assert f"{rules}:7: TooMany: there is no series `agent_mine`" in wrong  # and no hint, as nothing is like it
+    assert [line for line in wrong if "--allow" in line] == [
+        "a series of your own is allowed with: --allow agent_mine --allow agent_weather_total"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{{ printf \\"}} {{\\" }} and } {',
+        "{{- /* it's not {{ closed */ -}} x }}",
+        "{{ with $labels.agent }}{{ . }}{{ end }}",
+        "{{ `{{` }}",
+    ],
+)
+def test_templates_that_are_closed(check, mine, text):
+    """Braces in texts and comments of a template open none, and single ones are text."""
+    assert check("--rules", mine("{{ $value | humanize }}", text))[2] == []
 
 
 def test_names_of_others(check, mine):

@@ -141,6 +141,15 @@ def test_a_process_of_somebody_else(busy, spy):
     assert profile.DENIED.format(pid=busy) == profile._reason(told, busy)
 
 
+@pytest.mark.parametrize("given", ["abc", "0", "1.5", "²"])
+def test_what_is_no_process_id(given):
+    """Who gives a name is told that a number is wanted, and where to find it."""
+    result = run(given)
+
+    assert result.exit_code == 2
+    assert f"{given} is no process id; give a number such as `pgrep" in " ".join(result.stderr.split())
+
+
 def test_without_py_spy(monkeypatch):
     """Who has not installed py-spy is told how."""
     monkeypatch.setattr(profile.shutil, "which", lambda *_, **__: None)

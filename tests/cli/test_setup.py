@@ -76,7 +76,40 @@ def test_endpoint():
     assert "127.0.0.1" not in result.output
 
 
-@pytest.mark.parametrize("endpoint", ["127.0.0.1:4318", "ftp://a", "http://", "grpc://a:1"])
+@pytest.mark.parametrize(
+    ("agent", "endpoint", "written", "warning"),
+    [
+        ("gemini-cli", "http://box:4318", "http://box:4317", ""),
+        ("qwen-code", "https://[::1]:4318/", "https://[::1]:4317", ""),
+        ("gemini-cli", "http://box:4317", "http://box:4317", ""),
+        (
+            "gemini-cli",
+            "http://box:9",
+            "http://box:9",
+            "Warning: gemini-cli speaks gRPC: http://box:9 has to be the collector's OTLP/gRPC address\n",
+        ),
+        (
+            "openclaw",
+            "http://box:4317",
+            "http://box:4317",
+            "Warning: openclaw speaks HTTP: http://box:4317 has to be the collector's OTLP/HTTP address\n",
+        ),
+    ],
+)
+def test_endpoint_for_grpc(agent, endpoint, written, warning, tmp_path):
+    """Agents that speak gRPC get its port on the same host; where a port may be the wrong one, that is said."""
+    target = tmp_path / "settings.json"
+    shown = run(agent, "--endpoint", endpoint)
+    result = run(agent, "--endpoint", endpoint, "--write", "--yes", "--settings", target)
+
+    assert f'"{written}"' in shown.stdout
+    assert f'"{written}"' in target.read_text()
+    assert (shown.stderr, result.stderr) == (warning, warning)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["127.0.0.1:4318", "ftp://a", "http://", "grpc://a:1", "http://a:99999", "http://[::1", "http://a:0"]
+)
 def test_endpoint_that_is_none(endpoint):
     """An endpoint is a URL with a host."""
     result = run("claude-code", "--endpoint", endpoint)
@@ -256,6 +289,29 @@ def test_toml_files_that_are_left_alone(text, message, tmp_path):
     assert target.read_text() == text
 
 
+@pytest.mark.parametrize(
+    ("there", "then"),
+    [
+        ("", ["ours", "more"]),
+        ('tags = ["mine", "ours"]', ["mine", "ours", "more"]),
+        ('tags = [\n  "more",  # why\n  "ours",\n]', ["more", "ours"]),
+        ('tags = [\n  "mine",  # why\n]', ["mine", "ours", "more"]),
+    ],
+)
+def test_lists_in_toml(there, then, tmp_path):
+    """A list of the user's grows by what is not in it, and keeps its comments."""
+    merge = "  settings: {path: a.toml, merge: {otel: {tags: [ours, more]}}}\n"
+    (tmp_path / "toy.yaml").write_text(TOY.split("  env", maxsplit=1)[0] + merge)
+    target = tmp_path / "a.toml"
+    target.write_text(f"[otel]\n{there}\n")
+
+    result = run("toy", "--dialects", tmp_path / "toy.yaml", "--write", "--yes", "--settings", target)
+
+    assert result.exit_code == 0, result.output
+    assert tomllib.loads(target.read_text()) == {"otel": {"tags": then}}
+    assert ("# why" in target.read_text()) == ("# why" in there)
+
+
 def test_own_toml_without_a_table(tmp_path):
     """A dialect whose TOML has keys outside of tables is told so."""
     (tmp_path / "toy.yaml").write_text(
@@ -322,6 +378,87 @@ def test_write_keeps_the_rest(settings):
     assert stat.S_IMODE(settings.stat().st_mode) == 0o640
     assert settings.with_name("settings.json.bak").read_text() == old
     assert str(settings.with_name("settings.json.bak")) in result.output
+
+
+@pytest.mark.parametrize(
+    ("there", "then"),
+    [
+        (["mine"], ["mine", "@devtheops/opencode-plugin-otel"]),
+        (["@devtheops/opencode-plugin-otel", "mine"], ["@devtheops/opencode-plugin-otel", "mine"]),
+        ([], ["@devtheops/opencode-plugin-otel"]),
+    ],
+)
+def test_lists_in_json(there, then, settings):
+    """What is in a list of the user's stays there, in its order; ours is added once."""
+    settings.parent.mkdir()
+    settings.write_text(json.dumps({"plugin": there}))
+
+    result = run("opencode-plugin", "--write", "--yes", "--settings", settings)
+
+    assert result.exit_code == 0, result.output
+    assert json.loads(settings.read_text()) == {"plugin": then}
+
+
+LEFT = {
+    "claude-code": [],
+    "codex": [],
+    "gemini-cli": ["GEMINI_MEMORY_MONITOR_INTERVAL", "GEMINI_EVENT_LOOP_MONITOR_ENABLED"],
+    "openclaw": [],
+    "opencode": ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_BSP_SCHEDULE_DELAY"],
+    "opencode-plugin": [
+        "OPENCODE_ENABLE_TELEMETRY",
+        "OPENCODE_OTLP_PROTOCOL",
+        "OPENCODE_OTLP_ENDPOINT",
+        "OPENCODE_OTLP_METRICS_INTERVAL",
+        "OPENCODE_DISABLE_TRACES",
+    ],
+    "qwen-code": [],
+}
+
+
+def test_every_settings_file_is_in_the_table_above():
+    """No agent whose settings can be written is forgotten."""
+    assert {agent for agent, found in dialects().setups.items() if found.settings} == set(LEFT)
+
+
+@pytest.mark.parametrize("agent", LEFT)
+def test_what_is_left_to_do(agent, tmp_path):
+    """After writing, the variables that the file cannot hold and the notes are said; the second time, too."""
+    found = dialects().setups[agent]
+    target = tmp_path / Path(found.settings.path).name
+    for _ in range(2):
+        told = run(agent, "--write", "--yes", "--settings", target).stdout
+        _, _, left = told.partition("\nStill to do, or to know:\n")
+
+        exports = [line.split()[1].split("=")[0] for line in left.splitlines() if line.startswith("export ")]
+        assert exports == LEFT[agent]
+        assert [note for note in found.notes if f"# {note}\n" not in left] == []
+        assert "{" not in left
+
+
+def test_what_is_not_written_has_no_rest(settings):
+    """Who does not let the file be written is told nothing of what is left."""
+    assert "Still to do" not in write(settings, answer="n\n").output
+
+
+@pytest.mark.parametrize(("first", "second"), [("opencode", "opencode-plugin"), ("opencode-plugin", "opencode")])
+def test_two_setups_for_one_agent(first, second, settings):
+    """Who turns on both of two that tell the same is warned."""
+    alone = run(first, "--write", "--yes", "--settings", settings)
+    both = run(second, "--write", "--yes", "--settings", settings)
+
+    assert alone.stderr == ""
+    assert both.stderr == (
+        f"Warning: {settings} has what `agent-exporter setup {first}` writes, too; "
+        "with both all counts twice: take one out\n"
+    )
+
+
+def test_setups_that_exclude_others_name_them():
+    """What is not to be on with another names one that there is, which says the same of it."""
+    setups = dialects().setups
+
+    assert [name for name, found in setups.items() if found.not_with and setups[found.not_with].not_with != name] == []
 
 
 def test_write_keeps_every_backup(settings):
@@ -422,3 +559,23 @@ def test_own_settings_file(tmp_path):
     exporters = [{"url": "http://127.0.0.1:4318"}, "http://127.0.0.1:4317", True]
     assert result.exit_code == 0
     assert json.loads(target.read_text()) == {"a": {"b": {"c": 1}}, "exporters": exporters}
+
+
+def test_what_should_be_a_list(settings):
+    """Something else where a list belongs is left alone, and said."""
+    settings.parent.mkdir()
+    settings.write_text('{"plugin": "mine"}')
+
+    result = run("opencode-plugin", "--write", "--yes", "--settings", settings)
+
+    assert result.exit_code == 1
+    assert f"Error: {settings}: `plugin` is not a list; make it one, or change it by hand\n" in result.output
+    assert settings.read_text() == '{"plugin": "mine"}'
+
+
+def test_dialects_that_are_not_there(tmp_path):
+    """A folder of dialects that does not exist is refused."""
+    result = run("claude-code", "--dialects", tmp_path / "none")
+
+    assert result.exit_code == 2
+    assert "does not exist" in " ".join(result.output.split())

@@ -32,6 +32,14 @@ class Installed:
         self._folder = folder
         subprocess.run([*PIP, "install", "--no-deps", "--target", folder, wheel], check=True, timeout=100)
 
+    def without_dependencies(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Python with the wheel and the standard library alone."""
+        environment = {**os.environ, "PYTHONPATH": str(self._folder)}
+        command = [sys.executable, "-S", *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, env=environment, cwd=self._folder, check=False, timeout=60
+        )
+
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run its `agent-exporter`, away from any clone."""
         command = [sys.executable, "-m", "agent_exporter", *map(str, arguments)]
@@ -49,6 +57,18 @@ def installed(tmp_path_factory):
     subprocess.run([*PIP, *build], check=True, timeout=100)
     (wheel,) = folder.glob("*.whl")
     return Installed(wheel, tmp_path_factory.mktemp("installed"))
+
+
+@pytest.mark.parametrize("command", [["-m", "agent_exporter"], ["bin/agent-exporter"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["serve"]])
+def test_the_library_alone(installed, command, arguments):
+    """Where nothing but the wheel is installed, the command says in one line what the collector needs."""
+    done = installed.without_dependencies(*command, *arguments)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "only the library is installed here (click is missing); to run the collector: pip install agent-exporter\n"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -248,3 +268,16 @@ def test_where_nothing_can_be_written(tmp_path):
     assert done.exit_code == 1
     assert str(tmp_path / "alerts") in done.stderr
     assert CliRunner().invoke(main, ["stack", str(tmp_path / "alerts")]).exit_code == 2
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    """A folder that cannot be made, and a file that cannot be written, are named with the reason."""
+    (tmp_path / "a").touch()
+    (tmp_path / "here" / COMPOSE).mkdir(parents=True)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "alerts").touch()
+    run = lambda folder: " ".join(CliRunner().invoke(main, ["stack", str(folder)]).stderr.split())  # noqa: E731 - short
+
+    assert run(tmp_path / "a" / "b") == f"Error: the folder {tmp_path}/a/b cannot be made: Not a directory"
+    assert run(tmp_path / "here") == f"Error: {tmp_path}/here/{COMPOSE} cannot be written: Is a directory"
+    assert run(tmp_path / "there") == f"Error: {tmp_path}/there/alerts cannot be written: File exists"

@@ -36,6 +36,11 @@ def test_sources():
     assert "Nothing is connected" not in text
 
 
+def test_figures():
+    """What is on the page of metrics is told in series, of which a histogram is one."""
+    assert "<dt>series on /metrics (a histogram is one)</dt><dd>1,510</dd>" in page(status(series=1510))
+
+
 def test_nothing_connected():
     """An empty page says where to point an agent."""
     text = page(status(sources=()))

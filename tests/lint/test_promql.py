@@ -67,6 +67,12 @@ STATUSES = "it is one of error, ok, rejected, unknown"
         ("agent_turns", "there is no series `agent_turns`; did you mean `agent_turns_total`?"),
         ("agent_turn_duration_seconds", "there is no series `agent_turn_duration_seconds`; did you mean `agent_turn_d"),
         ("agent:cals:rate5m", "there is no series `agent:cals:rate5m`; did you mean `agent:calls:rate5m`?"),
+        ("agent_mine", "there is no series `agent_mine`"),
+        ("agent_cost", "there is no series `agent_cost`; did you mean `agent_cost_usd_total`?"),
+        (
+            "histogram_quantile(0.9, sum by (le) (rate(agent_tool_execution_duration_seconds[5m])))",
+            f"there is no series `agent_tool_execution_duration_seconds`; did you mean `{BUCKET}`?",
+        ),
         (CALLS + '{agnet="a"}', f"`{CALLS}`: there is no label `agnet`; did you mean `agent`?"),
         (f"sum by (agent, model) ({CALLS})", "`sum by`: there is no label `model`"),
         ("sum by (tool) (agent:calls:rate5m)", "`sum by`: there is no label `tool`"),

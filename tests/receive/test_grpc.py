@@ -366,6 +366,24 @@ def test_taken_port():
         Server(Ingest(), None, "127.0.0.1", server.port)
 
 
+def test_a_name_of_two_addresses(monkeypatch, capfd):
+    """A name of which one address is taken is refused though another is free; grpcio is not asked and says nothing."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.2", 0))]
+    with _serving(Ingest()) as server:
+        found.append((socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port)))
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        with pytest.raises(OSError, match=f"cannot listen on two.example:{server.port}: Addr"):
+            Server(Ingest(), None, "two.example", server.port)
+
+    assert capfd.readouterr().err == ""
+
+
+def test_a_name_that_does_not_resolve():
+    """A host that there is not is named."""
+    with pytest.raises(OSError, match=r"cannot listen on no\.such\.host\.invalid:0: "):
+        Server(Ingest(), None, "no.such.host.invalid", 0)
+
+
 def test_stop_before_start():
     """A door that never opened can be stopped."""
     Server(Ingest(), None, "127.0.0.1", 0).stop(0)

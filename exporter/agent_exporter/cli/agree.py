@@ -22,8 +22,8 @@ _KINDS: Final = {".yml": "rules", ".yaml": "rules", ".json": "dashboards"}
 _SHOWN: Final = 5  # names of others, before the rest are a number
 
 
-def agree(rules: Iterable[Path], dashboards: Iterable[Path], allow: Iterable[str], more: Iterable[Path]) -> None:
-    """Print what is fine to standard output and what is not to standard error; exit 1 if anything is not."""
+def agree(rules: Iterable[Path], dashboards: Iterable[Path], allow: Iterable[str], more: Iterable[Path]) -> bool:
+    """Print what is fine to standard output and what is not to standard error; tell whether all is."""
     given = {"rules": _files(rules, "rules"), "dashboards": _files(dashboards, "dashboards")}
     for path in more:  # a shell makes one file and further ones of `--rules *.yml`
         given[_kind(path)] += _files([path], _kind(path))
@@ -38,8 +38,10 @@ def agree(rules: Iterable[Path], dashboards: Iterable[Path], allow: Iterable[str
     reports = [report for report in map(_tried, checks) if report]
     for report in reports:
         _tell(report)
-    if len(reports) < len(loaded) + len(given["dashboards"]) or any(report.findings for report in reports):
-        raise SystemExit(1)
+    if unknown := sorted(set().union(*(report.unknown for report in reports))):
+        click.echo(f"a series of your own is allowed with: {' '.join(f'--allow {name}' for name in unknown)}", err=True)
+    looked_at_all = len(reports) == len(loaded) + len(given["dashboards"])
+    return looked_at_all and not any(report.findings for report in reports)
 
 
 def _tried(look: Callable[[], T]) -> T | None:

@@ -35,23 +35,26 @@ def command(
     recording rules. Other names are what other programs tell, and left alone, unless they begin as ours do; --allow
     takes one that is yours all the same. Exit code 1 if anything is wrong.
     """
-    try:
-        if file or not (rules or dashboards or more):
-            _configuration(file)
-        if rules or dashboards or more:
-            from .agree import agree  # noqa: PLC0415 - it loads a parser of queries
+    edited = bool(rules or dashboards or more)
+    fine = [_configuration(file)] if file or not edited else []
+    if edited:
+        from .agree import agree  # noqa: PLC0415 - it loads a parser of queries
 
-            agree(rules, dashboards, allow, more)
+        fine.append(agree(rules, dashboards, allow, more))
+    if not all(fine):
+        raise SystemExit(1)
+
+
+def _configuration(file: Path | None) -> bool:
+    """Print what is fine to standard output and what is not to standard error; tell whether all is."""
+    try:
+        config = load(file, os.environ)
+        click.echo(f"configuration: {file} is valid" if file else "configuration: the defaults are valid")
+        click.echo(f"dialects: {_dialects(config)}")
     except (ConfigError, DialectError) as error:
         click.echo(str(error), err=True)
-        raise SystemExit(1) from None
-
-
-def _configuration(file: Path | None) -> None:
-    """Print what is fine to standard output; raise what is not."""
-    config = load(file, os.environ)
-    click.echo(f"configuration: {file or 'defaults'} is valid")
-    click.echo(f"dialects: {_dialects(config)}")
+        return False
+    return True
 
 
 def _dialects(config: Config) -> str:

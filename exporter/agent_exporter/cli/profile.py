@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sysconfig
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -32,8 +32,21 @@ _REASONS: Final = {
 }
 
 
+class ProcessId(click.IntRange):
+    """The number of a process."""
+
+    name = "pid"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401 - click's signature
+        """Read it; a name or anything else is no number of a process."""
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter:
+            self.fail(f"{value} is no process id; give a number such as `pgrep -f AGENT` or `ps` shows", param, ctx)
+
+
 @click.command("profile", help="Show what a running Python agent spends its processor time on.")
-@click.argument("pid", type=click.IntRange(min=1))
+@click.argument("pid", type=ProcessId(min=1))
 @click.option(
     "--seconds", type=click.IntRange(min=1, max=3600), default=10, show_default=True, help="How long to look."
 )

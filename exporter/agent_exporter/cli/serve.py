@@ -74,7 +74,8 @@ def command(file: Path | None, *, demo: bool, **flags: str | None) -> None:
     with contextlib.ExitStack() as stack:
 
         def ready(addresses: Addresses) -> None:
-            click.echo(f"ready grpc={addresses.grpc} http={addresses.http} web={addresses.web}")
+            if not (logger.isEnabledFor(logging.INFO) and on_one_terminal()):  # where the log has said it
+                click.echo(f"ready grpc={addresses.grpc} http={addresses.http} web={addresses.web}")
             if demo:
                 stack.callback(stop, start_demo(addresses.http))
                 click.echo(GUIDE.format(**{door: reachable(at) for door, at in addresses._asdict().items()}), err=True)
@@ -115,6 +116,12 @@ def warn(config: Config) -> None:
 def reachable(door: Address) -> Address:
     """Say how a door is reached from this machine."""
     return door._replace(host=REACHABLE.get(door.host, door.host))
+
+
+def on_one_terminal() -> bool:
+    """Tell whether standard output and the log are read on the same terminal."""
+    out, err = sys.stdout, sys.stderr
+    return out.isatty() and err.isatty() and os.ttyname(out.fileno()) == os.ttyname(err.fileno())
 
 
 def start_demo(door: Address) -> subprocess.Popen[bytes]:

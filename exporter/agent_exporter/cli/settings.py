@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import unified_diff
 from itertools import count
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any, Final
 import click
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import InlineTable, Table
+from tomlkit.items import Array, InlineTable, Table
 
 _NEW_FILE_MODE: Final = 0o600  # settings hold keys; nobody else has to read them
 
@@ -49,6 +49,22 @@ def write(path: Path, wanted: Mapping[str, Any], *, yes: bool) -> None:
 def merged(path: Path, old: str, wanted: Mapping[str, Any]) -> str:
     """Return a settings file's text with what is wanted in it; all else stays as it is."""
     return (_merged_toml if path.suffix == ".toml" else _merged_json)(path, old, wanted)
+
+
+def holds(path: Path, wanted: Mapping[str, Any]) -> bool:
+    """Tell whether a settings file has all that is wanted; one that cannot be read or changed has not."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return merged(path, text, wanted) == text
+    except (OSError, UnicodeDecodeError, click.ClickException):
+        return False
+
+
+def lacking(path: Path, there: object, wanted: Sequence[Any], where: str) -> list[Any]:
+    """Return what of a list is not in the user's; what the user has there stays, so that lists only grow."""
+    if not isinstance(there, list):
+        raise click.ClickException(f"{path}: `{where}` is not a list; make it one, or change it by hand")
+    return [value for value in wanted if value not in there]
 
 
 # -- JSON ---------------------------------------------------------------------
@@ -89,6 +105,10 @@ def _merge(path: Path, data: dict[str, Any], wanted: Mapping[str, Any], around: 
             if not isinstance(inner, dict):
                 raise click.ClickException(f"{path}: `{around}{key}` is not an object")
             same = _merge(path, inner, value, f"{around}{key}.") and same
+        elif isinstance(value, list):
+            added = lacking(path, data.setdefault(key, []), value, f"{around}{key}")
+            data[key] += added
+            same = not added and same
         elif key not in data or data[key] != value:
             data[key], same = value, False
     return same
@@ -105,7 +125,9 @@ def _merged_toml(path: Path, old: str, wanted: Mapping[str, Any]) -> str:
         raise click.ClickException(f"{path}: is not TOML: {error}") from error
     if loose := [name for name, keys in wanted.items() if not isinstance(keys, Mapping)]:
         raise click.ClickException(f"{path}: `{loose[0]}` stands in no table; a dialect sets keys of tables only")
-    after = {**before, **{name: {**_table(path, before, name), **keys} for name, keys in wanted.items()}}
+    tables = {name: _table(path, before, name) for name in wanted}
+    wanted = {name: _grown(path, tables[name], keys, name) for name, keys in wanted.items()}
+    after = {**before, **{name: {**tables[name], **keys} for name, keys in wanted.items()}}
     if after == before:
         return old
     for name, keys in wanted.items():
@@ -113,7 +135,7 @@ def _merged_toml(path: Path, old: str, wanted: Mapping[str, Any]) -> str:
             if document.body:
                 document.add(tomlkit.nl())
             document.add(name, tomlkit.table())
-        _set(document[name], {key: value for key, value in keys.items() if before.get(name, {}).get(key) != value})
+        _set(document[name], {key: value for key, value in keys.items() if tables[name].get(key) != value})
     new = tomlkit.dumps(document)
     if not _says(new, after):
         raise click.ClickException(f"{path}: its tables cannot be changed safely; do it by hand")
@@ -127,11 +149,20 @@ def _table(path: Path, data: Mapping[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
+def _grown(path: Path, table: Mapping[str, Any], keys: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the keys of a table as they shall be: lists hold what is in the user's, too."""
+    there = {key: table.get(key, []) for key, value in keys.items() if isinstance(value, list)}
+    return {**keys, **{key: [*old, *lacking(path, old, keys[key], f"{name}.{key}")] for key, old in there.items()}}
+
+
 def _set(table: Any, keys: Mapping[str, Any]) -> None:  # noqa: ANN401 - any of the library's kinds of tables
     for key, value in keys.items():
         if isinstance(table.get(key), Table):
             del table[key]  # with a heading of its own; the new one is in the line
-        table[key] = _inline(value)
+        if isinstance(table.get(key), Array):  # its comments and lines stay
+            table[key].extend(map(_inline, value[len(table[key]) :]))
+        else:
+            table[key] = _inline(value)
 
 
 def _inline(value: Any) -> Any:  # noqa: ANN401 - any TOML

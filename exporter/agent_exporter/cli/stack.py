@@ -59,11 +59,15 @@ def command(folder: Path, *, force: bool) -> None:
     by you and by us, so that somebody has to look.
     """
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.ClickException(f"the folder {folder} cannot be made: {error.strerror}") from error
+    try:
         done = write(folder, files(), force=force)
     except PackageNotFoundError:
         raise click.ClickException("agent-exporter runs, but is not installed: pip install it first") from None
     except OSError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(f"{error.filename or folder} cannot be written: {error.strerror}") from error
     for state, text in _SAID.items():
         for name in (name for name, found in done.items() if found == state):
             click.echo(f"{name}: {text.format(name)}", err=state == "kept")

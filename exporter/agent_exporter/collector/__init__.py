@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import resource
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 
 from .. import __version__, web
 from ..config import Address, Addresses, Config, ConfigError
+from ..config.sources import flag
 from ..dialects import DialectError, Dialects, Memory
 from ..expose.app import App
 from ..expose.names import Strategy
@@ -161,10 +164,13 @@ class Collector:
         """Open the doors; on the way out close the OTLP doors first, so that a last scrape sees all of it."""
         limits, addresses = self.config.limits, self.addresses
         doors = web.Limits(limits.connections, header_timeout=limits.header_timeout, idle_timeout=limits.idle_timeout)
-        rpc = self._grpc_door(addresses.grpc)
+        with _told_of("otlp", "grpc_address"):
+            rpc = self._grpc_door(addresses.grpc)
         try:
-            otlp = await web.serve(self._http_door(), *addresses.http, doors, partial(self.turn_away, "http"))
-            page = await web.serve(self.app, *addresses.web, doors, partial(self.turn_away, "web"))
+            with _told_of("otlp", "http_address"):
+                otlp = await web.serve(self._http_door(), *addresses.http, doors, partial(self.turn_away, "http"))
+            with _told_of("web", "listen_address"):
+                page = await web.serve(self.app, *addresses.web, doors, partial(self.turn_away, "web"))
         except OSError:
             await asyncio.to_thread(rpc.stop, 0)
             raise
@@ -211,6 +217,16 @@ class Collector:
             frozenset(self.config.otlp.cors_origins),
             self.ingest.busy,
         )
+
+
+@contextlib.contextmanager
+def _told_of(*key: str) -> Iterator[None]:
+    """Say of a door that cannot be opened which flag and which key give it another address."""
+    try:
+        yield
+    except OSError as error:
+        text = str(error.strerror).replace(os.strerror(errno.EADDRINUSE), "another program has that port")
+        raise OSError(f"{text}; choose another address with {flag(key)} or {'.'.join(key)}") from error
 
 
 def _prices(config: Config) -> Prices:

@@ -48,7 +48,7 @@ class Addresses(NamedTuple):
 class Notation:
     """How the values of a key are written: what is allowed, and a value's text in the documentation."""
 
-    allowed: str
+    allowed: str  # {default} stands for the key's own
     show: Callable[[Any], str] = str
 
 
@@ -56,6 +56,8 @@ def address(value: object) -> Address:
     """Read HOST:PORT; an IPv6 host needs brackets."""
     if isinstance(value, Address):
         return value
+    if re.fullmatch(r"\d{1,5}", str(value)) and int(str(value)) <= 0xFFFF:
+        raise ValueError(f"HOST:PORT; to listen on this machine only write 127.0.0.1:{value}")
     match = re.fullmatch(r"(\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:\s]*):(\d{1,5})", str(value))
     if match is None or int(match[2]) > 0xFFFF:
         raise ValueError(ADDRESS.allowed)
@@ -135,7 +137,7 @@ def show_scalar(value: object) -> str:
     return "null" if value is None else str(value)
 
 
-ADDRESS = Notation('HOST:PORT, such as 127.0.0.1:4317 or "[::1]:4317"; port 0 picks a free one')
+ADDRESS = Notation("HOST:PORT, such as {default}; an IPv6 host stands in brackets, port 0 picks a free one")
 DURATIONS = Notation("a duration with its unit (ms, s, m, h, d), such as 30s, 5m or 1h30m", show_duration)
 SIZES = Notation("a size above 0, such as 64MiB, 512KiB or a number of bytes", show_size)
 COUNTS = Notation("a whole number above 0")

@@ -57,9 +57,12 @@ def load(
     settings |= _from_environment(environment or {})
     settings |= _from_flags(flags or {})
     try:
-        return Config.model_validate(_nest(settings))
+        config = Config.model_validate(_nest(settings))
     except ValidationError as error:
         raise ConfigError([_problem(detail, settings) for detail in error.errors()]) from None
+    if lost := list(_lost(config, settings)):
+        raise ConfigError(lost)
+    return config
 
 
 def variable(key: Key) -> str:
@@ -172,6 +175,17 @@ def _anchored(key: Key, value: object, folder: Path) -> object:
     return folder / value if isinstance(value, str) else value
 
 
+def _lost(config: Config, settings: Mapping[Key, Setting]) -> Iterator[str]:
+    """Name the dialect files and folders that cannot be reached, each with the line that asks for it."""
+    key = ("dialects", "paths")
+    for position, path in enumerate(config.dialects.paths):
+        try:
+            path.stat()
+        except OSError as error:
+            where = settings[key].place((position,))
+            yield f"{where}: {_dotted(key)}: {path} cannot be read: {error.strerror}"
+
+
 def _nest(settings: Mapping[Key, Setting]) -> dict[str, Any]:
     """Turn flat keys into nested sections; a value where a section belongs stays for validation to refuse."""
     tree: dict[str, Any] = {}
@@ -196,7 +210,8 @@ def _problem(detail: Any, settings: Mapping[Key, Setting]) -> str:  # noqa: ANN4
     key = tuple(part for part in location if isinstance(part, str))
     setting = settings.get(key)
     where = next((settings[at].where for at in settings if at[: len(key)] == key), "configuration")
-    return f"{where}: {'.'.join(key)}: {_reason(detail, key, setting)}"
+    named = "" if where == flag(key) else f"{_dotted(key)}: "  # a flag says its key
+    return f"{where}: {named}{_reason(detail, key, setting)}"
 
 
 def _reason(detail: Any, key: Key, setting: Setting | None) -> str:  # noqa: ANN401 - same
@@ -206,7 +221,9 @@ def _reason(detail: Any, key: Key, setting: Setting | None) -> str:  # noqa: ANN
         return str(detail["ctx"]["error"])
     if key not in FIELDS:
         return f"must be a section with the keys {', '.join(_siblings((*key, '')))}"
-    allowed = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else notation(FIELDS[key]).allowed
+    known = notation(FIELDS[key])
+    allowed = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else known.allowed
+    allowed = allowed.replace("{default}", known.show(FIELDS[key].default))
     given = repr(setting.value) if setting else "a section"
     return f"{given} is not allowed; allowed: {allowed}"
 

@@ -1,6 +1,7 @@
 """Dialect files from the disk: found, read, checked.
 
-Rule: all problems of all files are told at once, each as `file:line: rule: message`.
+Rule: all problems of all files are told at once, each as `file:line: rule: message`,
+of a file that cannot be read without line and rule.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def _read(path: Path, found: list[str]) -> AnyFile | None:
     try:
         source = read(path)
     except Unreadable as error:
-        found.append(f"{path}:{error.line}: file: {error}")
+        found.append(f"{path}:{error.line}: file: {error}" if error.line else f"{path}: {error}")
         return None
     try:
         file = _shape(source.data).model_validate(source.data)

@@ -160,10 +160,11 @@ class Process(_Shape):
 
 
 class Merge(_Shape):
-    """A JSON file of the agent's settings, and what has to be in it."""
+    """A file of the agent's settings, and what has to be in it."""
 
     path: Text
     merge: dict[str, Any]
+    replaces: Texts | None = None  # globs of variables under `env` that say the same; those of a key's name do, too
 
 
 class Snippet(_Shape):
@@ -174,12 +175,16 @@ class Snippet(_Shape):
 
 
 class Setup(_Shape):
-    """How the agent is told to report here; `{http}` and `{grpc}` stand for the endpoints."""
+    """How the agent is told to report here; `{http}` and `{grpc}` stand for the endpoints.
+
+    `not_with` names another setup for the same agent, which must not be on as well.
+    """
 
     env: dict[str, Text] = {}
     settings: Merge | None = None
     snippets: tuple[Snippet, ...] = ()
     notes: tuple[Text, ...] = ()
+    not_with: Text | None = None
 
 
 Authority = Literal["metric", "event", "span", "none"]

@@ -64,7 +64,7 @@ def read(path: Path) -> Source:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise Unreadable(0, f"cannot be read: {error}") from error
+        raise Unreadable(0, f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return parse(path, text)
 
 

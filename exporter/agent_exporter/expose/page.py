@@ -121,7 +121,7 @@ def _top(status: Status) -> Iterable[str]:
     yield f"<nav>{''.join(map(_link, (*LINKS, *status.links)))}</nav>"
     figures = (
         ("running for", duration(status.now - status.started)),
-        ("series on /metrics", f"{status.series:,}"),
+        ("series on /metrics (a histogram is one)", f"{status.series:,}"),
         ("streams", f"{status.streams:,}"),
         ("OTLP/gRPC", status.grpc or "off"),
         ("OTLP/HTTP", status.http or "off"),

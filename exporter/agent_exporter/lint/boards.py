@@ -101,6 +101,7 @@ def check_board(path: Path, lexicon: Lexicon) -> Report:
         reading = promql.read(board.filled(query.text), lexicon)
         report.queries += 1
         report.strangers |= reading.strangers
+        report.unknown |= reading.unknown
         for mistake in reading.mistakes:
             report.add(query.place, mistake)
         for label in query.taken:

@@ -34,13 +34,18 @@ class Report:
     queries: int = 0
     findings: list[Finding] = field(default_factory=list)
     strangers: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)  # series that would be ours, and that a user may have of his own
 
     def add(self, place: str, text: str) -> None:
         """Note a finding."""
         self.findings.append(Finding(f"{self.path}{place}", text))
 
 
-def meant(name: str, known: Collection[str]) -> str:
-    """Ask whether a name that is like this one was meant; say nothing if none is."""
-    near = get_close_matches(name, known, n=1, cutoff=_CLOSE)
-    return f"; did you mean `{near[0]}`?" if near else ""
+def meant(name: str, known: Collection[str], start: str = "") -> str:
+    """Ask whether a name that is like this one was meant; say nothing if none is.
+
+    With `start`, by which a name is put among others, only those are meant that are like it in what follows.
+    """
+    rests = [each.removeprefix(start) for each in known if each.startswith(start)]
+    near = get_close_matches(name.removeprefix(start), rests, n=1, cutoff=_CLOSE)
+    return f"; did you mean `{start}{near[0]}`?" if near else ""

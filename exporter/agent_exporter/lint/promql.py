@@ -19,7 +19,7 @@ from typing import Any, Final
 import promql_parser as promql
 
 from .findings import meant
-from .lexicon import Labels, Lexicon
+from .lexicon import NAMESPACES, Labels, Lexicon
 
 _NOTHING: Final[frozenset[str]] = frozenset()
 _SET_OPERATORS: Final = {"and", "unless"}
@@ -33,6 +33,7 @@ class Reading:
     labels: Labels = None
     names: set[str] = field(default_factory=set)
     strangers: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
     mistakes: list[str] = field(default_factory=list)
 
 
@@ -81,6 +82,7 @@ class _Reader:
     def __init__(self, lexicon: Lexicon, reading: Reading) -> None:
         self.lexicon = lexicon
         self.reading = reading
+        self.wants_buckets = False  # within histogram_quantile
         self.kinds: dict[type, Callable[[Any], Labels]] = {
             promql.VectorSelector: self.selector,
             promql.MatrixSelector: lambda node: self.selector(node.vector_selector),
@@ -117,7 +119,8 @@ class _Reader:
         self.reading.names.add(name)
         if not self.lexicon.knows(name):
             if self.lexicon.is_ours(name):
-                self.wrong(f"there is no series `{name}`{meant(name, self.lexicon.series)}")
+                self.reading.unknown.update([] if ":" in name else [name])
+                self.wrong(f"there is no series `{name}`{self.like(name)}")
             else:
                 self.reading.strangers.add(name)
             return None
@@ -126,6 +129,14 @@ class _Reader:
         for each in matchers:
             self.value(name, each)
         return there
+
+    def like(self, name: str) -> str:
+        """Ask whether another series was meant: the buckets, a name that goes on, one that is alike after the space."""
+        known = self.lexicon.series
+        if self.wants_buckets and f"{name}_bucket" in known:
+            return f"; did you mean `{name}_bucket`?"
+        longer = [each for each in known if each.startswith(f"{name}_")]
+        return meant(name, longer) or meant(name, known, next(filter(name.startswith, NAMESPACES), ""))
 
     def nameless(self, matchers: list[promql.Matcher]) -> Labels:
         """Take a selector whose name is a regular expression, or that has none."""
@@ -200,7 +211,9 @@ class _Reader:
 
     def call(self, node: promql.Call) -> Labels:
         name = node.func.name
+        outside, self.wants_buckets = self.wants_buckets, self.wants_buckets or name == "histogram_quantile"
         arguments = [self.labels(each) for each in node.args]
+        self.wants_buckets = outside
         texts = [each.val for each in node.args if isinstance(each, promql.StringLiteral)]
         if name in ("absent", "absent_over_time"):
             return frozenset(_exact(node.args[0]))

@@ -22,6 +22,12 @@ from .lexicon import Labels, Lexicon
 _DURATION: Final = re.compile(r"0|(?:\d+(?:ms|[smhdwy]))+")
 # A label that a template takes for granted; `with` and `if` ask whether it is there.
 _TEMPLATE_LABEL: Final = re.compile(r"(?<!with )(?<!if )(?:\$labels|\.Labels)\.([a-zA-Z_]\w*)")
+# A template ends with its braces; only texts and comments in it may have others.
+_TEMPLATE: Final = re.compile(
+    r"""\{\{(?: -?\s*/\*.*?\*/\s*-? | (?: "(?:\\.|[^"\\])*" | `[^`]*` | '(?:\\.|[^'\\])*' | [^{}"`'] )* )\}\}""",
+    re.DOTALL | re.VERBOSE,
+)
+_SHOWN: Final = 30  # characters of a template that is not closed
 _GROUP_KEYS: Final = ("name", "rules", "interval", "limit", "labels", "query_offset", "partial_response_strategy")
 _RULE_KEYS: Final = ("record", "alert", "expr", "for", "keep_firing_for", "labels", "annotations")
 _DURATIONS: Final = ("interval", "query_offset", "for", "keep_firing_for")
@@ -85,6 +91,7 @@ def check_rules(file: RuleFile, lexicon: Lexicon) -> Report:
         reading = promql.read(rule.expr, lexicon)
         report.queries += 1
         report.strangers |= reading.strangers
+        report.unknown |= reading.unknown
         for mistake in reading.mistakes:
             report.add(rule.place("expr"), mistake)
         if not rule.is_record:
@@ -101,9 +108,13 @@ def _made(rules: Iterable[Rule], lexicon: Lexicon) -> Labels:
 
 
 def _check_templates(rule: Rule, there: Labels, report: Report) -> None:
-    """Note each label that a text of an alert names and the alert does not have."""
+    """Note templates that are not closed, and each label that a text of an alert names and the alert does not have."""
     for where, texts in (("labels", rule.labels), ("annotations", rule.annotations)):
         for key, text in texts.items():
+            _, opened, rest = _TEMPLATE.sub("", str(text)).partition("{{")
+            if opened:
+                said = f"`{where}.{key}`: `{{{{{rest[:_SHOWN]}` is not closed by `}}}}`"
+                report.add(rule.place(where, key), said)
             for label in dict.fromkeys(_TEMPLATE_LABEL.findall(str(text))):
                 if there is not None and label not in there:
                     said = f"`{where}.{key}`: the alert has no label `{label}`{meant(label, there)}"

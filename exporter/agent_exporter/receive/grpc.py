@@ -8,6 +8,7 @@ it does so (tests/receive/test_grpc.py holds it to that).
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import threading
@@ -75,11 +76,13 @@ class Server:
         self._watch = _Watch(self._limits.body_timeout)
         self._exports = _Exports(ingest, refuse, self._pool, self._watch, self._limits)
         self._server = grpc.server(self._pool, handlers=[self._exports], options=_options(self._limits))
+        if error := _refused(host, port):  # grpcio does not say why, and logs; of two addresses it takes one
+            raise error
         host = f"[{host}]" if ":" in host else host
         try:
             port = self._server.add_insecure_port(f"{host}:{port}")
         except RuntimeError:
-            raise _cannot_listen(host, port) from None
+            raise OSError(0, f"cannot listen on {host}:{port}: grpcio gives no reason") from None
         self.port = port
         self.address = f"{host}:{port}"
 
@@ -113,15 +116,29 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
     ]
 
 
-def _cannot_listen(host: str, port: int) -> OSError:
-    """Find out by a plain socket what grpcio does not say."""
-    number, text = 0, "grpcio gives no reason"
+def _refused(host: str, port: int) -> OSError | None:
+    """Find out by plain sockets why a host cannot be listened on: one of its addresses is taken, or none can be had."""
     try:
-        with socket.create_server((host.strip("[]"), port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
-            pass
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        errors = [_tried(family, address) for family, _, _, _, address in found]
+    except OSError as error:  # the name does not resolve
+        errors = [error]
+    taken = [each for each in errors if each and each.errno == errno.EADDRINUSE]
+    reason = next(iter(taken or errors))
+    if reason is None or (not taken and None in errors):
+        return None
+    name = f"[{host}]" if ":" in host else host
+    return OSError(reason.errno, f"cannot listen on {name}:{port}: {reason.strerror}")
+
+
+def _tried(family: int, address: Any) -> OSError | None:  # noqa: ANN401  # a pair, or four of IPv6
+    try:
+        with socket.socket(family) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as grpcio does
+            tried.bind(address)
     except OSError as error:
-        number, text = error.errno or 0, error.strerror or str(error)
-    return OSError(number, f"cannot listen on {host}:{port}: {text}")
+        return error
+    return None
 
 
 class _Pool(ThreadPoolExecutor):
