@@ -28,6 +28,7 @@ SHORTEST: Final = 0.1
 COMPANY: Final = 0.1  # seconds that a new family waits for others
 PATIENCE: Final = 2.0  # seconds that a fork waits at most
 ENDING: Final = 2.0  # seconds that the end of the program waits at most
+_MULTIPROCESSING: Final = "multiprocessing.util"  # what has to be done at a worker's end it knows, if it is loaded
 
 
 class Exporter(Protocol):
@@ -147,7 +148,7 @@ class Library:
         self.pusher: Pusher | None = None
         self.identity: Identity | None = None
         self.parents: list[Pusher] = []  # kept, as exporters of another process had better not be finalized
-        self.waits = self.known = False
+        self.waits = self.known = self.follows = False
 
     def start(self, name: str | None, interval: float) -> None:
         """Begin to record and push; a second start changes nothing."""
@@ -169,6 +170,8 @@ class Library:
             atexit.register(self.stop, ENDING)
             if hasattr(threading, "_register_atexit"):  # as concurrent.futures does, whose end must come later
                 threading._register_atexit(self.finish_loading)  # noqa: SLF001
+            if _MULTIPROCESSING in sys.modules:
+                _finalize(self)  # this may be a worker of it
             os.register_at_fork(before=self.before_fork, after_in_parent=self.after_fork, after_in_child=self.go_on)
 
     def finish_loading(self) -> None:
@@ -193,9 +196,10 @@ class Library:
 
     def before_fork(self) -> None:
         """Wait until nothing is half done."""
-        pusher, util = self.pusher, sys.modules.get("multiprocessing.util")
+        pusher, util = self.pusher, sys.modules.get(_MULTIPROCESSING)
         self.waits = pusher is not None and pusher.busy.acquire(timeout=PATIENCE)
-        if util is not None:
+        if util is not None and not self.follows:
+            self.follows = True
             util.register_after_fork(self, _finalize)
 
     def after_fork(self) -> None:
@@ -218,7 +222,7 @@ class Library:
 
 def _finalize(library: Library) -> None:
     """Let a child of `multiprocessing` push at its end, which passes by `atexit`."""
-    sys.modules["multiprocessing.util"].Finalize(None, library.stop, args=(ENDING,), exitpriority=0)
+    sys.modules[_MULTIPROCESSING].Finalize(None, library.stop, args=(ENDING,), exitpriority=0)
 
 
 _LIBRARY: Final = Library()

@@ -1,0 +1,93 @@
+"""Ends and forks: what is pushed last by processes of every kind, and what a fork leaves behind."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from instrument.receiving import receiver
+
+ENV = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+
+
+@pytest.fixture(scope="module")
+def received():
+    """Receive what all programs here push, each under its own names."""
+    with receiver() as running:
+        yield running
+
+
+def run(received, code, *args, path=None):
+    """Run a program to its end, from a file if a path is given; returns what it printed."""
+    env = ENV | {"OTEL_EXPORTER_OTLP_ENDPOINT": received.url, "NO_PROXY": "127.0.0.1"}
+    if path is not None:
+        path.write_text(code)
+    command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", *([path] if path else ["-c", code])]
+    done = subprocess.run([*command, *args], env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+WORKERS = """
+import multiprocessing, sys
+from concurrent.futures import ProcessPoolExecutor
+from agent_exporter.instrument import feedback, flush, start
+
+def work(name):
+    start(interval=60, runtime=False)
+    flush()  # what is counted from here on only the end can push
+    for _ in range(10):
+        feedback(name)
+
+if __name__ == "__main__":
+    method, kind = sys.argv[1:]
+    context = multiprocessing.get_context(method)
+    if kind == "pool":
+        with ProcessPoolExecutor(2, context, initializer=start) as pool:
+            list(pool.map(work, [method + kind] * 2))
+    else:
+        workers = [context.Process(target=work, args=(method + kind,)) for _ in range(2)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+"""
+
+
+@pytest.mark.parametrize("kind", ["process", "pool"])
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_started_in_a_worker(received, tmp_path, method, kind):
+    """Workers of multiprocessing that start the library themselves push at their end, which passes by `atexit`."""
+    run(received, WORKERS, method, kind, path=tmp_path / "workers.py")
+
+    assert received.total("agent.feedback", rating=method + kind) == 20
+
+
+FORKING = """
+import multiprocessing.util, os, sys, time
+from agent_exporter.instrument import feedback, flush, start
+start(runtime=False)
+flush()
+feedback("parent")
+before = len(multiprocessing.util._afterfork_registry)
+for _ in range(20):
+    if (pid := os.fork()) == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+print(len(multiprocessing.util._afterfork_registry) - before)
+
+def work():
+    flush()
+    feedback("child")
+
+child = multiprocessing.get_context("fork").Process(target=work)
+child.start()
+child.join()
+"""
+
+
+def test_forks_leave_nothing_behind(received):
+    """Only once multiprocessing is asked to tell its workers' ends, however often the program forks."""
+    assert int(run(received, FORKING)) <= 1
+    assert [received.total("agent.feedback", rating=who) for who in ("parent", "child")] == [1, 1]
