@@ -3,9 +3,12 @@
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
+from agent_exporter.instrument import cells
+from agent_exporter.instrument.export import Library, Pusher
 from instrument.receiving import receiver
 
 ENV = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
@@ -91,3 +94,62 @@ def test_forks_leave_nothing_behind(received):
     """Only once multiprocessing is asked to tell its workers' ends, however often the program forks."""
     assert int(run(received, FORKING)) <= 1
     assert [received.total("agent.feedback", rating=who) for who in ("parent", "child")] == [1, 1]
+
+
+@pytest.fixture
+def library(monkeypatch):
+    """Make a library that pushes to nowhere and is not told of forks."""
+    made = Library()
+    monkeypatch.setattr(Pusher, "_load", lambda self: setattr(self, "exporter", None))
+    monkeypatch.setattr(Pusher, "_push", lambda self: setattr(self, "delivered", True))
+    monkeypatch.setattr(made, "_remember", lambda: None)
+    on = cells.SWITCH.on
+    yield made
+    made.stop(1)
+    cells.SWITCH.on = on
+
+
+class Handed:
+    """A lock that whoever waits for it has before its release is over."""
+
+    def __init__(self):
+        self.lock, self.taken = threading.Lock(), threading.Event()
+        self.locked = self.lock.locked
+
+    def acquire(self, timeout):
+        """Take it."""
+        return self.lock.acquire(timeout=timeout)
+
+    def release(self):
+        """Let another thread have it."""
+        self.lock.release()
+        self.taken.wait(0.2)
+
+
+def test_forks_of_two_threads(points, library):
+    """A fork that ends while another begins leaves the thread of ours as free as it was."""
+    library.start("x", 60)
+    library.pusher.loaded.wait()
+    busy = library.pusher.busy = Handed()
+    library.before_fork()
+    first_is_over = threading.Event()
+    steps = (library.before_fork, busy.taken.set, first_is_over.wait, library.after_fork)
+    other = threading.Thread(target=lambda: [step() for step in steps])
+    other.start()
+    library.after_fork()
+    first_is_over.set()
+    other.join()
+
+    assert not busy.locked()
+
+
+def test_a_shutdown_within_a_fork(points, library):
+    """What a fork waited for it lets go of, also if the library was shut down in between."""
+    library.start("x", 60)
+    library.pusher.loaded.wait()
+    busy = library.pusher.busy
+    library.before_fork()
+    library.stop(1)
+    library.after_fork()
+
+    assert not busy.locked()

@@ -148,7 +148,8 @@ class Library:
         self.pusher: Pusher | None = None
         self.identity: Identity | None = None
         self.parents: list[Pusher] = []  # kept, as exporters of another process had better not be finalized
-        self.waits = self.known = self.follows = False
+        self.held: dict[int, Lock] = {}  # by the thread that forks: several may at once
+        self.known = self.follows = False
 
     def start(self, name: str | None, interval: float) -> None:
         """Begin to record and push; a second start changes nothing."""
@@ -197,20 +198,22 @@ class Library:
     def before_fork(self) -> None:
         """Wait until nothing is half done."""
         pusher, util = self.pusher, sys.modules.get(_MULTIPROCESSING)
-        self.waits = pusher is not None and pusher.busy.acquire(timeout=PATIENCE)
+        if pusher is not None and pusher.busy.acquire(timeout=PATIENCE):
+            self.held[threading.get_ident()] = pusher.busy
         if util is not None and not self.follows:
             self.follows = True
             util.register_after_fork(self, _finalize)
 
     def after_fork(self) -> None:
         """Go on in the parent."""
-        if self.waits and self.pusher is not None:
-            self.pusher.busy.release()
-        self.waits = False
+        held = self.held.pop(threading.get_ident(), None)
+        if held is not None:
+            held.release()
 
     def go_on(self) -> None:
         """Push as another instance, by a thread of its own: the parent's did not come along."""
         self.lock = RLock()
+        self.held.clear()
         if self.identity is not None:
             self.identity.fork()
         if self.pusher is not None:
