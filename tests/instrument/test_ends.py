@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 import threading
+import time
+import types
 
 import pytest
 
-from agent_exporter.instrument import cells
+from agent_exporter.instrument import cells, export
 from agent_exporter.instrument.export import Library, Pusher
 from instrument.receiving import receiver
 
@@ -153,3 +155,21 @@ def test_a_shutdown_within_a_fork(points, library):
     library.after_fork()
 
     assert not busy.locked()
+
+
+def test_an_end_just_before_a_push(points, library, monkeypatch):
+    """Who asks for the end while the thread looks what it is asked for is heard, and not an interval later."""
+    library.start("x", 60)
+    pusher = library.pusher
+    pusher.push(5)
+
+    def monotonic():
+        if threading.current_thread() is pusher.thread and not pusher.ending:
+            pusher.ending = True
+            pusher.wake.set()
+        return time.monotonic()
+
+    monkeypatch.setattr(export, "time", types.SimpleNamespace(monotonic=monotonic, sleep=time.sleep))
+    pusher.push(5)
+
+    assert pusher.done.wait(5)

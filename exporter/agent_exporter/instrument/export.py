@@ -112,8 +112,8 @@ class Pusher:
 
     def _turn(self) -> bool:
         """Push, then wait until it is time again; tell whether that was the last."""
+        self.wake.clear()  # first: who asks from here on wakes us once more
         asked, last, due = [*self.asked], self.ending, time.monotonic() + self.interval
-        self.wake.clear()
         self._push()
         self._answer(asked)
         if not last and self.wake.wait(max(0.0, due - time.monotonic())) and not (self.asked or self.ending):
