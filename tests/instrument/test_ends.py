@@ -173,3 +173,23 @@ def test_an_end_just_before_a_push(points, library, monkeypatch):
     pusher.push(5)
 
     assert pusher.done.wait(5)
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 10**400, "long"], ids=["inf", "huge", "text"])
+def test_odd_timeouts(points, library, monkeypatch, timeout):
+    """Who wants to wait for ever waits long, and who says no number as long as usual."""
+    monkeypatch.setattr(export, "_LIBRARY", library)
+    library.start("x", 60)
+
+    assert (export.flush(timeout), export.shutdown(timeout)) == (True, True)
+    assert (export.flush(float("nan")), export.flush(-1)) == (True, True)
+
+
+def test_a_thread_that_died(points, library, monkeypatch):
+    """A thread of ours that an error has ended has delivered nothing since."""
+    library.start("x", 60)
+    pusher = library.pusher
+    assert pusher.push(5)
+    monkeypatch.setattr(pusher, "_answer", lambda asked: 1 / 0 if pusher.ending and not pusher.done.is_set() else None)
+
+    assert library.stop(5) is False

@@ -127,6 +127,9 @@ print(json.dumps(done))
         (-1, "0", 15.0),
         ([], None, 15.0),
         (1e-9, None, 0.1),
+        (float("inf"), None, 86_400.0),
+        pytest.param(10**400, None, 15.0, id="huge"),
+        (None, "inf", 86_400.0),
     ],
 )
 def test_intervals(points, monkeypatch, interval, environment, expected):

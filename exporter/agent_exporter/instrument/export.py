@@ -25,9 +25,11 @@ from .runtime import watch_runtime
 
 INTERVAL: Final = 15.0  # seconds: as often as Prometheus reads the collector (alerts/prometheus.yml)
 SHORTEST: Final = 0.1
+LONGEST: Final = 86_400.0  # what is longer, `inf` for one, no lock can wait
 COMPANY: Final = 0.1  # seconds that a new family waits for others
 PATIENCE: Final = 2.0  # seconds that a fork waits at most
 ENDING: Final = 2.0  # seconds that the end of the program waits at most
+FLUSHING: Final = 5.0
 _MULTIPROCESSING: Final = "multiprocessing.util"  # what has to be done at a worker's end it knows, if it is loaded
 
 
@@ -88,6 +90,7 @@ class Pusher:
             SWITCH.on = False
             cells.log.error("nothing is measured: %s is not installed (docs/library.md)", error.name)
         except Exception as error:  # noqa: BLE001  # nobody else would see it
+            self.delivered = False
             cells.fail("push", "a collector", error)
         finally:
             self._give_up()
@@ -250,9 +253,9 @@ def start(
         cells.fail("misuse", "the library cannot start", error)
 
 
-def flush(timeout: float = 5.0) -> bool:
+def flush(timeout: float = FLUSHING) -> bool:
     """Push now, and wait for it at most this many seconds; tell whether all was delivered."""
-    return _LIBRARY.flush(timeout)
+    return _LIBRARY.flush(_timeout(timeout, FLUSHING))
 
 
 def shutdown(timeout: float = ENDING) -> bool:
@@ -260,7 +263,7 @@ def shutdown(timeout: float = ENDING) -> bool:
 
     The end of the program does the same by itself.
     """
-    return _LIBRARY.stop(timeout)
+    return _LIBRARY.stop(_timeout(timeout, ENDING))
 
 
 def _interval(given: float | None) -> float:
@@ -268,7 +271,16 @@ def _interval(given: float | None) -> float:
     for text, unit in ((os.environ.get("OTEL_METRIC_EXPORT_INTERVAL"), 1e-3), (given, 1.0)):
         try:
             if text is not None and float(text) > 0:
-                return max(SHORTEST, float(text) * unit)
-        except (TypeError, ValueError):
+                return min(max(SHORTEST, float(text) * unit), LONGEST)
+        except (TypeError, ValueError, OverflowError):
             cells.fail("misuse", "the interval is a number")
     return INTERVAL
+
+
+def _timeout(given: float, usual: float) -> float:
+    """Take how many seconds somebody waits."""
+    try:
+        return min(max(0.0, float(given)), LONGEST)
+    except (TypeError, ValueError, OverflowError):
+        cells.fail("misuse", "a timeout is a number of seconds")
+        return usual
