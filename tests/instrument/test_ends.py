@@ -190,6 +190,6 @@ def test_a_thread_that_died(points, library, monkeypatch):
     library.start("x", 60)
     pusher = library.pusher
     assert pusher.push(5)
-    monkeypatch.setattr(pusher, "_answer", lambda asked: 1 / 0 if pusher.ending and not pusher.done.is_set() else None)
+    monkeypatch.setattr(pusher, "_answer", lambda _: 1 / 0 if pusher.ending and not pusher.done.is_set() else None)
 
     assert library.stop(5) is False

@@ -117,6 +117,37 @@ print(json.dumps(done))
     ]
 
 
+@pytest.mark.parametrize("how", ["shutdown", "fork"])
+def test_nothing_is_filtered_for_ever(how):
+    """After a shutdown or a fork a thread that happens to have the number that ours had can log what it likes."""
+    code = """
+import logging, os, sys, threading
+logging.basicConfig(level="WARNING")
+from agent_exporter.instrument import export, shutdown, start
+start("x", runtime=False)
+pusher = export._LIBRARY.pusher
+pusher.loaded.wait()
+logger, number = logging.getLogger("urllib3.connectionpool"), pusher.thread.ident
+if sys.argv[1] == "shutdown":
+    shutdown()
+    pusher.thread.join()
+    assert not logger.filters
+elif os.fork():
+    os.wait()
+    os._exit(0)
+logging.threading = type("", (), {**vars(threading), "get_ident": lambda: number})
+logger.warning("mine")
+print(1, flush=True)
+os._exit(0)
+"""
+    env = ENV | {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", code, how]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.stdout == "1\n", done.stderr
+    assert "WARNING:urllib3.connectionpool:mine" in done.stderr.splitlines()
+
+
 @pytest.mark.parametrize(
     ("interval", "environment", "expected"),
     [

@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from threading import Event, Lock, RLock, Thread
 from typing import Any, Final, Protocol
 
@@ -53,6 +53,7 @@ class Pusher:
         self.asked: list[Event] = []
         self.ending = self.delivered = False
         self.exporter: Exporter | None = None
+        self.loud: Callable[[], None] = _nothing  # ends that nothing is logged
         self.thread = Thread(target=self._run, name="agent-exporter", daemon=True)
 
     def start(self) -> None:
@@ -94,6 +95,7 @@ class Pusher:
             cells.fail("push", "a collector", error)
         finally:
             self._give_up()
+            self.loud()
             self.loaded.set()
             self.done.set()
             self._answer(self.asked)
@@ -103,7 +105,7 @@ class Pusher:
 
         self.otlp = otlp
         self.exporter, self.where = otlp.exporter()
-        otlp.hush(self._give_up)  # what it would log is that it tries again later
+        self.loud = otlp.hush(self._give_up)  # what it would log is that it tries again later
         self.resource = self.identity.attributes()
 
     def _give_up(self) -> None:
@@ -141,6 +143,10 @@ class Pusher:
         for each in [*asked]:
             self.asked.remove(each)
             each.set()
+
+
+def _nothing() -> None:
+    """Have nothing to end."""
 
 
 class Library:
