@@ -105,7 +105,7 @@ class Session(Timer):
         start, self._start = self._start, -1.0
         active = cells.gauge("agent.sessions.active")
         if start >= 0.0 and active.value:  # in a forked child, its parent's sessions are none of its own
-            active.add(-1.0)
+            active.value -= 1.0  # after a shutdown as well: what is over would be active at the next start
 
     def _begun(self) -> None:
         cells.counter("agent.sessions").add()
