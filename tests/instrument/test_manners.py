@@ -96,6 +96,22 @@ print(json.dumps([(thread.name, thread.daemon) for thread in threading.enumerate
     assert found == [["agent-exporter", True]]
 
 
+def test_a_second_start_changes_nothing():
+    """What the first start left out the second does not bring."""
+    code = """
+import json
+from agent_exporter.instrument import cells, export, start
+start("x", runtime=False)
+identity = export._LIBRARY.identity
+start("y")
+names = [point.name for point in cells.collect() if point.name.startswith(("agent.runtime", "agent.process"))]
+print(json.dumps([names, identity is export._LIBRARY.identity]))
+"""
+    found, _ = run(code, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
+
+    assert found == [[], True]
+
+
 def test_pushes_are_nobodys_business():
     """What the exporter logs in our thread is not the program's; what it logs in the program's own is."""
     code = """

@@ -160,11 +160,11 @@ class Library:
         self.held: dict[int, Lock] = {}  # by the thread that forks: several may at once
         self.known = self.follows = False
 
-    def start(self, name: str | None, interval: float) -> None:
-        """Begin to record and push; a second start changes nothing."""
+    def start(self, name: str | None, interval: float) -> bool:
+        """Begin to record and push, and say so; a second start changes nothing."""
         with self.lock:
             if self.pusher is not None:
-                return
+                return False
             self._remember()
             # The same as before a shutdown: another would count all that was counted once more.
             self.identity = self.identity or Identity(name)
@@ -172,6 +172,7 @@ class Library:
             SWITCH.on = True
             cells.begun()
             self.pusher.start()
+            return True
 
     def _remember(self) -> None:
         """Ask to be told of forks and the end, once."""
@@ -252,8 +253,7 @@ def start(
     try:
         if enabled and os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true":
             name = service_name if isinstance(service_name, str) else None
-            _LIBRARY.start(name, _interval(interval))
-            if runtime:
+            if _LIBRARY.start(name, _interval(interval)) and runtime:
                 watch_runtime()
     except Exception as error:  # noqa: BLE001  # the program comes first
         cells.fail("misuse", "the library cannot start", error)
