@@ -173,6 +173,55 @@ def test_an_async_generator(calls):
     assert calls() == {("steps", "ok"): 2}
 
 
+@pytest.mark.parametrize("how", ["plain", "coroutine", "generator", "async generator"])
+def test_wrong_arguments(calls, points, how):
+    """A call that cannot be made is an error of its kind, and does not run."""
+
+    async def coroutine(value):
+        return value
+
+    def generator(value):
+        yield value
+
+    async def async_generator(value):
+        yield value
+
+    asked = {
+        "plain": (ord, lambda made: made),
+        "coroutine": (coroutine, asyncio.run),
+        "generator": (generator, list),
+        "async generator": (async_generator, lambda made: asyncio.run(anext(made))),
+    }
+    function, ask = asked[how]
+    wrapped = tool("work")(function)
+
+    with pytest.raises(TypeError):
+        ask(wrapped(1, 2, 3))
+    assert calls() == {("work", "error", "TypeError"): 1}
+    assert points("agent.tool.active") == {("agent.tool.active", "work"): 0}
+
+
+def test_an_async_generator_left_open(calls, caplog):
+    """What nobody asks any more when the loop ends is closed with the loop, once and quietly."""
+    closed, kept = [], []
+
+    @tool
+    async def steps():
+        try:
+            yield 1
+            yield 2
+        finally:
+            await asyncio.sleep(0.01)
+            closed.append(True)
+
+    async def main():
+        kept.append(steps())
+        return await anext(kept[0])
+
+    assert (asyncio.run(main()), closed, caplog.records) == (1, [True], [])
+    assert calls() == {("steps", "ok"): 1}
+
+
 def test_methods(calls):
     """Methods of every kind can be tools, decorated below or above."""
 

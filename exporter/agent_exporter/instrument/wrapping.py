@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any, Final, Protocol
 
@@ -116,9 +117,9 @@ def _async_generator(function: Callable[..., Any], make: Make) -> Callable[..., 
     async def measured(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         call = make()
         call.begin(args, kwargs)
-        inner = function(*args, **kwargs)
-        step: Awaitable[Any] = inner.__anext__()
         try:
+            inner = function(*args, **kwargs)
+            step = _first(inner)
             while True:
                 try:
                     item = await step
@@ -139,6 +140,20 @@ def _async_generator(function: Callable[..., Any], make: Make) -> Callable[..., 
         call.done(NOTHING)
 
     return measured
+
+
+def _first(inner: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
+    """Ask for the first item without the event loop noting this generator.
+
+    The loop notes what is around it. Were it told of both, it would close both at once at its end, and they would
+    be in each other's way.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return inner.__anext__()
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
 
 
 _WRAPPERS: Final[dict[str, Callable[[Callable[..., Any], Make], Callable[..., Any]]]] = {
