@@ -10,10 +10,13 @@ import traceback
 import tracemalloc
 import types
 
+import agents
+import langchain_core.tools
+import pydantic_ai
 import pytest
 import trio
 
-from agent_exporter.instrument import cells, tool, tools, wrap_tools
+from agent_exporter.instrument import cells, operation, tool, tools, wrap_tools
 from agent_exporter.instrument.sizes import MAX_PARTS, MAX_TEXT, size
 from agent_exporter.instrument.tracks import MAX_TRACKS, TRACKS
 
@@ -658,6 +661,45 @@ def test_what_is_no_function_stays_as_it_is(points):
 
     assert (tool("x")(thing), wrap_tools([thing])) == (thing, [thing])
     assert points(FAILURES) == {(FAILURES, "misuse"): 2}
+
+
+def search(query: str) -> str:
+    """Search."""
+    return query
+
+
+class Shelf:
+    """What is no function and is decorated all the same."""
+
+    title = tool(property(lambda _: "title"))
+    pages = operation("pages")(functools.cached_property(lambda _: 7))
+    sort = tool("sort")(functools.singledispatchmethod(lambda _self, by: by))
+    open = operation("open")(functools.partialmethod(lambda _self, page: page, 3))
+
+
+@pytest.mark.parametrize("decorate", [tool, tool("named"), operation("x")], ids=["plain", "named", "operation"])
+@pytest.mark.parametrize("make", [langchain_core.tools.tool, agents.function_tool, pydantic_ai.Tool])
+def test_what_a_framework_made_of_a_function(points, caplog, decorate, make):
+    """A framework's own object for a tool stays that object, and a line of log says where to decorate."""
+    made = make(search)
+
+    assert decorate(made) is made
+    assert points(FAILURES) == {(FAILURES, "misuse"): 1}
+    assert "decorate the function inside it" in caplog.text
+
+
+def test_what_a_class_calls_for_itself():
+    """Properties and the like work on as they are."""
+    shelf = Shelf()
+
+    assert (shelf.title, shelf.pages, shelf.sort(2), shelf.open()) == ("title", 7, 2, 3)
+
+
+@pytest.mark.parametrize("box", [3, None, "search", len])
+def test_what_is_no_toolbox(points, box):
+    """What holds no tools is handed back."""
+    assert wrap_tools(box) is box
+    assert points(FAILURES) == {(FAILURES, "misuse"): 1}
 
 
 def test_switched_off_it_is_only_called(points):

@@ -14,7 +14,7 @@ from . import cells, given
 from .cells import ATTRIBUTED, SWITCH, Histogram
 from .sizes import size
 from .tracks import MAX_TRACKS, STATUSES, TRACKS, Options, Status, Track, chance, clock, outcome
-from .wrapping import NOTHING, dressed, kind, name_of, wrap
+from .wrapping import NOTHING, dressed, kind, misfit, name_of, wrap
 
 ToolType = Literal["function", "builtin", "mcp", "unknown"]
 Memory = Literal["tracemalloc", "rss"]
@@ -23,6 +23,7 @@ R = TypeVar("R")
 
 MAX_ATTRIBUTES: Final = 8
 MAX_WEIGHT: Final = 1_000_000  # calls that one timed call may stand for
+_NAMES: Final = (str, bytes, int, float, complex, type(None))  # what is a name, or was meant to be one
 
 
 class Tool:
@@ -144,6 +145,9 @@ def tool(name: Any = "", /, **said: Any) -> Any:
     """
     if callable(name) or isinstance(name, (staticmethod, classmethod)):
         return _decorated(name, Options(""))
+    if not isinstance(name, _NAMES):
+        misfit(name)  # as a decorator above what a framework has made of a function, it is not to take its place
+        return name
     if said or type(name) is not str:
         return Tool(_options(name, **said))
     return Tool(TRACKS.plain.get(name) or _plain(name))
@@ -164,6 +168,9 @@ def wrap_tools(tools: Any, **said: Any) -> Any:
     """Measure a whole toolbox: a mapping of names to functions, or functions; `said` as for `tool`."""
     if isinstance(tools, Mapping):
         return {name: _decorated(each, _options(str(name), **said)) for name, each in tools.items()}
+    if isinstance(tools, str) or not isinstance(tools, Iterable):
+        cells.fail("misuse", "wrap_tools() takes a mapping of names to functions, or a list of functions")
+        return tools
     return [_decorated(each, _options("", **said)) for each in tools]
 
 
@@ -235,7 +242,7 @@ def _decorated(function: Any, said: Options) -> Any:
     if isinstance(function, (staticmethod, classmethod)):
         return type(function)(_decorated(function.__func__, said))
     if not callable(function):
-        cells.fail("misuse", "only functions are wrapped as tools")
+        misfit(function)
         return function
     track = TRACKS.find(_named(said, name_of(function)))
     if track.memory is not None or kind(function) != "plain":

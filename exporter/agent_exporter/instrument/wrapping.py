@@ -13,6 +13,8 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any, Final, Protocol
 
+from . import cells
+
 
 class Measured(Protocol):
     """One call that is measured."""
@@ -33,10 +35,19 @@ NOTHING: Final = object()  # came out: what came out was yielded
 
 
 def wrap(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
-    """Measure every call of a function."""
+    """Measure every call of a function; what is none is given back as it is."""
     if isinstance(function, (staticmethod, classmethod)):
         return type(function)(wrap(function.__func__, make))
+    if not callable(function):
+        misfit(function)
+        return function
     return dressed(_WRAPPERS[kind(function)](function, make), function)
+
+
+def misfit(thing: object) -> None:
+    """Complain of what cannot be measured: a property, or what a framework has made of a function."""
+    kind = type(thing)
+    cells.fail("misuse", f"a {kind.__module__}.{kind.__qualname__} is no function; decorate the function inside it")
 
 
 def dressed(wrapper: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
