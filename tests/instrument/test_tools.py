@@ -24,6 +24,13 @@ EXECUTIONS, DURATION = "agent.tool.executions", "agent.tool.execution.duration"
 FAILURES = "agent.telemetry.failures"
 
 
+def released():
+    """Make a view of nothing any more."""
+    view = memoryview(b"abc")
+    view.release()
+    return view
+
+
 @pytest.fixture(autouse=True)
 def nothing(points):
     """Begin without tools."""
@@ -378,6 +385,8 @@ def test_a_tool_is_there_before_it_is_called(points):
         (b"1234", 4),
         (bytearray(5), 5),
         (memoryview(b"12345678").cast("I"), 8),
+        (released(), 0),
+        ([released(), "ab"], 2),
         (7, 8),
         (0.5, 8),
         (["ab", {"k": b"xyz"}, ("c",), {1}], 2 + 1 + 3 + 1 + 8),
