@@ -61,8 +61,11 @@ def _stamping(base: Any, name: str) -> dict[str, Method]:
     """
     waited = histogram("agent.queue.wait.duration", name=name)
     stamps: dict[int, deque[float]] = {}
+    many = getattr(base, "_qsize", base.qsize)  # of a queue.Queue, whose `qsize` would wait for whoever puts
 
     def put(self: Any, item: Any) -> None:
+        if stamps and not many(self):
+            stamps.clear()  # somebody emptied it at once; others may have the identities now
         base._put(self, item)  # noqa: SLF001  # made to be overridden: see the comments in queue.py
         stamps.setdefault(id(item), deque()).append(monotonic())
 
