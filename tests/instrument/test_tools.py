@@ -5,6 +5,7 @@ import dis
 import functools
 import inspect
 import os
+import sys
 import threading
 import traceback
 import tracemalloc
@@ -347,6 +348,53 @@ def test_a_cancelled_task_of_trio(calls):
 
     trio.run(main)
     assert calls() == {("wait", "unknown", "Cancelled"): 1}
+
+
+def test_a_cancelled_nursery_of_trio(calls):
+    """A group of nothing but cancellations is one; with an error in it, it is an error."""
+
+    @tool
+    async def wait(error):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep, 60)
+            await trio.sleep(60 if error is None else 0)
+            if error:
+                raise error
+
+    async def main():
+        with trio.move_on_after(0.01):
+            await wait(None)
+        with pytest.raises(BaseExceptionGroup):
+            await wait(Refused())
+
+    trio.run(main)
+    assert calls() == {("wait", "unknown", "BaseExceptionGroup"): 1, ("wait", "error", "ExceptionGroup"): 1}
+
+
+def test_a_greenlet_that_is_killed(calls, monkeypatch):
+    """What gevent kills is cancelled."""
+    killed = type("GreenletExit", (BaseException,), {})
+    monkeypatch.setitem(sys.modules, "greenlet", types.SimpleNamespace(GreenletExit=killed))
+
+    with pytest.raises(killed), tool("wait"):
+        raise killed
+    assert calls() == {("wait", "unknown", "GreenletExit"): 1}
+
+
+@pytest.mark.parametrize("memory", [None, "rss"])
+def test_a_coroutine_that_is_thrown_away(calls, points, memory):
+    """Nobody knows how a coroutine would have ended that nobody asks any more; a generator has given what it gave."""
+
+    @tool("wait", memory=memory)
+    async def wait():
+        await asyncio.sleep(0)
+
+    thrown = wait()
+    thrown.send(None)
+    thrown.close()
+
+    assert calls() == {("wait", "unknown", "GeneratorExit"): 1}
+    assert points("agent.tool.active") == {("agent.tool.active", "wait"): 0}
 
 
 def test_failures_in_a_row(points):

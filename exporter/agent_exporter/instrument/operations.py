@@ -83,6 +83,10 @@ class Timer:
         """End with what was raised."""
         self.complete(outcome(error)[0])
 
+    def abandoned(self) -> None:
+        """End as nobody waits for it any more."""
+        self.complete("unknown")
+
 
 class Turn(Timer):
     """An agent's work on one prompt."""

@@ -114,6 +114,10 @@ class Tool:
         status, error_type = outcome(error)
         self.complete(status, error_type=error_type)
 
+    def abandoned(self) -> None:
+        """End as nobody waits for it any more."""
+        self.complete("unknown", error_type="GeneratorExit")
+
 
 @overload
 def tool(function: Callable[P, R], /) -> Callable[P, R]: ...

@@ -28,6 +28,9 @@ class Measured(Protocol):
     def failed(self, error: BaseException) -> None:
         """End with an error."""
 
+    def abandoned(self) -> None:
+        """End as nobody waits for it any more."""
+
 
 Make = Callable[[], Measured]
 _ASKED: Final = ("cache_info", "cache_clear", "cache_parameters")  # of functools.lru_cache, which is no function
@@ -100,6 +103,9 @@ def _coroutine(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
         call.begin(args, kwargs)
         try:
             result = await function(*args, **kwargs)
+        except GeneratorExit:
+            call.abandoned()
+            raise
         except BaseException as error:
             call.failed(error)
             raise
