@@ -288,6 +288,83 @@ def test_an_object_that_can_be_called(calls):
     assert calls() == {("Fetch", "ok"): 1}
 
 
+def test_part_of_an_object_that_can_be_called(calls):
+    """What is an object's with some arguments given is of the object's kind."""
+
+    class Fetch:
+        async def __call__(self, value, unit):
+            await asyncio.sleep(0)
+            raise Refused(value, unit)
+
+    wrapped = tool("fetch")(functools.partial(functools.partial(Fetch(), 1), unit="s"))
+    with pytest.raises(Refused):
+        asyncio.run(wrapped())
+
+    assert inspect.iscoroutinefunction(wrapped)
+    assert calls() == {("fetch", "error", "Refused"): 1}
+
+
+def hidden(function):
+    """Put a plain function around one, as careless decorators do."""
+
+    @functools.wraps(function)
+    def call(*args):
+        return function(*args)
+
+    return call
+
+
+@pytest.mark.parametrize("said", [{}, {"sample": 0.5}, {"memory": "rss"}], ids=["plain", "sampled", "memory"])
+def test_a_coroutine_behind_a_plain_function(calls, points, said):
+    """A plain function that gives back a coroutine is timed until that is done."""
+
+    @tool("fetch", **said)
+    @hidden
+    async def fetch(value):
+        await asyncio.sleep(0.01)
+        during.append(points("agent.tool.active"))
+        if value is None:
+            raise Refused
+        return value
+
+    async def main():
+        with pytest.raises(Refused):
+            await fetch(None)
+        return [await fetch(5) for _ in range(9)]
+
+    during = []
+    assert asyncio.run(main()) == [5] * 9
+    assert calls() == {("fetch", "ok"): 9, ("fetch", "error", "Refused"): 1}
+    assert during == [{("agent.tool.active", "fetch"): 1}] * 10
+    assert points("agent.tool.active") == {("agent.tool.active", "fetch"): 0}
+    times = points(DURATION)[DURATION, "fetch", "ok"]
+    assert times.sum >= 0.01 * sum(times.counts)
+    sizes = points("agent.tool.output.size").get(("agent.tool.output.size", "fetch"))
+    assert sum(times.counts) == (sum(sizes.counts) if sizes else 0)
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .*fetch:RuntimeWarning")
+@pytest.mark.parametrize("said", [{}, {"sample": 0.5}, {"memory": "rss"}], ids=["plain", "sampled", "memory"])
+def test_a_coroutine_behind_a_plain_function_that_never_runs(calls, points, said):
+    """A coroutine that nobody awaits, or whose task is cancelled before it begins, runs no more."""
+
+    @tool("fetch", **said)
+    @hidden
+    async def fetch():
+        """Never begin."""
+
+    async def main():
+        task = asyncio.ensure_future(fetch())
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    fetch()
+    asyncio.run(main())
+
+    assert calls() == {("fetch", "unknown", "GeneratorExit"): 2}
+    assert points("agent.tool.active") == {("agent.tool.active", "fetch"): 0}
+
+
 # -- how a call ends ---------------------------------------------------------
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
+from types import CoroutineType
 from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, overload
 
 from . import cells, given
 from .cells import ATTRIBUTED, SWITCH, Histogram
 from .sizes import size
 from .tracks import MAX_TRACKS, STATUSES, TRACKS, Options, Status, Track, chance, clock, outcome
-from .wrapping import NOTHING, dressed, kind, misfit, name_of, wrap
+from .wrapping import NOTHING, dressed, kind, later, misfit, name_of, wrap
 
 ToolType = Literal["function", "builtin", "mcp", "unknown"]
 Memory = Literal["tracemalloc", "rss"]
@@ -283,6 +284,8 @@ def _hot(function: Callable[..., Any], track: Track) -> Callable[..., Any]:
             raise
         taken = now() - start
         end(start, None)
+        if type(result) is CoroutineType:
+            return later(result, Tool(track.said, track).start())
         ok.total += 1.0
         counts[bisect(bounds, taken)] += weight
         spent.sum += taken * weight
@@ -318,6 +321,8 @@ def _sampled(function: Callable[..., Any], track: Track) -> Callable[..., Any]:
             track.ended(*outcome(error))
             raise
         track.inside -= 1.0
+        if type(result) is CoroutineType:
+            return later(result, Tool(track.said, track).start())
         ok.total += 1.0
         failures.value = 0.0
         if named is not None:

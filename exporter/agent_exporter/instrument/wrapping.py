@@ -10,8 +10,10 @@ import contextlib
 import functools
 import inspect
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from typing import Any, Final, Protocol
+import weakref
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from types import CoroutineType
+from typing import Any, Final, Protocol, cast
 
 from . import cells
 
@@ -71,6 +73,8 @@ def name_of(function: Callable[..., Any]) -> str:
 
 def kind(function: Callable[..., Any]) -> str:
     """Say how a callable has to be called."""
+    while isinstance(function, functools.partial):
+        function = function.func
     called = (function, getattr(type(function), "__call__", None))  # noqa: B004  # the method, not whether there is one
     return next((name for name, test in _TESTS.items() if any(_passes(test, each) for each in called)), "plain")
 
@@ -91,10 +95,33 @@ def _plain(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
         except BaseException as error:
             call.failed(error)
             raise
+        if type(result) is CoroutineType:
+            return later(result, call)
         call.done(result)
         return result
 
     return measured
+
+
+def later(result: CoroutineType[Any, Any, Any], call: Measured) -> Coroutine[Any, Any, Any]:
+    """End a call with the coroutine that a plain function gave back, as those do that decorators put around others."""
+    made = cast("CoroutineType[Any, Any, Any]", _awaited(result, call))
+    made.__name__, made.__qualname__ = result.__name__, result.__qualname__  # which Python's warnings say
+    weakref.finalize(made, call.abandoned).atexit = False  # nobody need await it
+    return made
+
+
+async def _awaited(result: Coroutine[Any, Any, Any], call: Measured) -> Any:
+    try:
+        value = await result
+    except GeneratorExit:
+        call.abandoned()
+        raise
+    except BaseException as error:
+        call.failed(error)
+        raise
+    call.done(value)
+    return value
 
 
 def _coroutine(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
