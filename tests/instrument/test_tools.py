@@ -3,13 +3,16 @@
 import asyncio
 import dis
 import functools
+import gc
 import inspect
+import itertools
 import os
 import sys
 import threading
 import traceback
 import tracemalloc
 import types
+import weakref
 
 import agents
 import langchain_core.tools
@@ -536,6 +539,90 @@ def test_sizes(points, value, size):
     for way in ("input", "output"):
         found = points(f"agent.tool.{way}.size")[f"agent.tool.{way}.size", "echo"]
         assert (sum(found.counts), found.sum) == (2, 2 * size)
+
+
+def steps():
+    """Yield a few texts."""
+    try:
+        yield "ab"
+        yield ["c", b"de"]
+    except Refused:
+        yield "refused"
+    return "not measured"
+
+
+async def async_steps():
+    """Yield the same."""
+    for item in steps():
+        yield item
+
+
+def ask(function, most=9):
+    """Take so many items of either kind of generator, and close it then."""
+
+    async def main():
+        items, found = function(), []
+        while len(found) < most and (item := await anext(items, None)) is not None:
+            found.append(item)
+        await items.aclose()
+        return found
+
+    if inspect.isasyncgenfunction(function):
+        return asyncio.run(main())
+    items = function()
+    found = [*itertools.islice(items, most)]
+    items.close()
+    return found
+
+
+@pytest.mark.parametrize("function", [steps, async_steps])
+@pytest.mark.parametrize(("most", "size"), [(9, 5), (1, 2)], ids=["all", "some"])
+def test_sizes_of_what_is_yielded(points, function, most, size):
+    """What a generator yields comes out of it; the sum is recorded when it ends."""
+    wrapped = tool("work")(function)
+    assert ask(wrapped, most) == ask(function, most)
+    ask(tool("bare", sizes=False)(function), most)
+
+    found = points("agent.tool.output")
+    assert [*found] == [("agent.tool.output.size", "work")]
+    assert (sum(*[each.counts for each in found.values()]), *[each.sum for each in found.values()]) == (1, size)
+
+
+def test_sizes_of_sampled_generators(points):
+    """Of a sampled generator the timed ones stand for the others, with their sizes too."""
+    work = tool("work", sample=0.5)(steps)
+    for _ in range(200):
+        ask(work)
+
+    [sizes] = points("agent.tool.output").values()
+    assert sum(sizes.counts) == sum(points(DURATION)[DURATION, "work", "ok"].counts)
+    assert sizes.sum == 5 * sum(sizes.counts)
+
+
+@pytest.mark.parametrize("decorate", [tool, operation("x")], ids=["tool", "operation"])
+@pytest.mark.parametrize("function", [steps, async_steps])
+def test_what_is_thrown_in_is_not_kept(decorate, function):
+    """An error that is thrown into a generator and comes out of it is in no circle that needs a garbage collector."""
+
+    async def throw(items):
+        await anext(items)
+        with pytest.raises(KeyError):
+            await items.athrow(KeyError())
+
+    gc.disable()
+    try:
+        items = decorate(function)()
+        alive = weakref.ref(items)
+        if function is steps:
+            next(items)
+            with pytest.raises(KeyError):
+                items.throw(KeyError())
+        else:
+            asyncio.run(throw(items))
+        del items
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_what_is_recursive_has_a_size(points):

@@ -71,6 +71,8 @@ class Timer:
 
     # -- as wrapping.Measured ---------------------------------------------
 
+    passed = None
+
     def begin(self, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
         """Begin with a function's call."""
         self.start()

@@ -30,13 +30,14 @@ _NAMES: Final = (str, bytes, int, float, complex, type(None))  # what is a name,
 class Tool:
     """A tool to decorate a function with, or one call of it."""
 
-    __slots__ = ("_memory", "_said", "_start", "_track", "_weight")
+    __slots__ = ("_memory", "_said", "_start", "_track", "_weight", "_yielded")
 
     def __init__(self, said: Options, track: Track | None = None) -> None:
         self._said, self._track = said, track
         self._start = -1.0  # not running
         self._memory = 0
         self._weight = 1
+        self._yielded = -1  # nothing adds up what is yielded
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Measure every call of a function."""
@@ -104,10 +105,24 @@ class Tool:
             if args or kwargs:
                 self.input((*args, *kwargs.values()))
 
+    @property
+    def passed(self) -> Callable[[object], None] | None:
+        """Give what adds up the sizes of what is yielded, if they are measured."""
+        if self._start < 0.0 or not self._weight or self._find().output is None:
+            return None
+        self._yielded = 0
+        return self._add
+
+    def _add(self, item: object) -> None:
+        self._yielded += size(item)
+
     def done(self, result: object) -> None:
-        """End with what a function returned."""
+        """End with what a function returned, or with nothing but what was yielded."""
+        into = self._find().output
         if result is not NOTHING and self._start >= 0.0:
             self.output(result)
+        elif into is not None and self._yielded >= 0:
+            into.record(self._yielded, self._weight)
         self.complete()
 
     def failed(self, error: BaseException) -> None:

@@ -1,7 +1,7 @@
 """Callables of every kind with something measured around them.
 
 Rule: a wrapped callable keeps its kind, signature and type; what it returns, yields and raises passes through
-unchanged, with one more frame in a traceback.
+unchanged, with one more frame in a traceback, or two where what a generator yields is looked at.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ from . import cells
 
 class Measured(Protocol):
     """One call that is measured."""
+
+    @property
+    def passed(self) -> Callable[[object], None] | None:
+        """Give what is to be shown each item that is yielded, if anything; asked once the call has begun."""
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Begin, with what goes in."""
@@ -147,7 +151,11 @@ def _generator(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
         call = make()
         call.begin(args, kwargs)
         try:
-            result = yield from function(*args, **kwargs)
+            inner, passed = function(*args, **kwargs), call.passed
+            result = yield from inner if passed is None else _shown(inner, passed)
+        except GeneratorExit:
+            call.done(NOTHING)
+            raise
         except BaseException as error:
             call.failed(error)
             raise
@@ -157,18 +165,43 @@ def _generator(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
     return measured
 
 
+def _shown(inner: Generator[Any, Any, Any], passed: Callable[[object], None]) -> Generator[Any, Any, Any]:
+    """Do what `yield from` does, and show each item."""
+    sent: Any = None
+    thrown: BaseException | None = None
+    while True:
+        try:
+            item = inner.send(sent) if thrown is None else inner.throw(thrown)
+        except StopIteration as end:
+            return end.value
+        finally:
+            thrown = None  # else it would hold this frame, and this frame it
+        passed(item)
+        try:
+            sent = yield item
+        except GeneratorExit:
+            inner.close()
+            raise
+        except BaseException as error:  # noqa: BLE001  # it is for the function
+            thrown = error
+
+
 def _async_generator(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
     async def measured(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         call = make()
         call.begin(args, kwargs)
         try:
-            inner = function(*args, **kwargs)
+            inner, passed = function(*args, **kwargs), call.passed
             step = _first(inner)
             while True:
                 try:
                     item = await step
                 except StopAsyncIteration:
                     break
+                finally:
+                    del step  # else what was thrown would hold this frame, and this frame it
+                if passed is not None:
+                    passed(item)
                 try:
                     sent = yield item
                 except GeneratorExit:
@@ -178,6 +211,9 @@ def _async_generator(function: Callable[..., Any], make: Make) -> Callable[..., 
                     step = inner.athrow(thrown)
                 else:
                     step = inner.asend(sent)
+        except GeneratorExit:
+            call.done(NOTHING)
+            raise
         except BaseException as error:
             call.failed(error)
             raise
