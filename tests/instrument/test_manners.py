@@ -79,7 +79,10 @@ print(json.dumps([first, work("abcd"), done, cells.SWITCH.on, shutdown()]))
     found, said = run(code)
 
     assert found == [3, 4, False, False, False]
-    assert said == "nothing is measured: opentelemetry is not installed (docs/library.md)\n"
+    assert said == (
+        "nothing is measured: opentelemetry is not installed; "
+        "pip install opentelemetry-exporter-otlp-proto-http, or -grpc if OTEL_EXPORTER_OTLP_PROTOCOL says so\n"
+    )
 
 
 def test_one_thread():

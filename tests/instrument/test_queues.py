@@ -123,7 +123,10 @@ def test_waits_that_cannot_be_measured(points, caplog):
 
     assert points("agent.queue") == {(SIZE, "it"): 1}
     assert [record.message for record in caplog.records] == [
-        "cannot watch the waits in a queue of type _queue.SimpleQueue: nothing is known of it"
+        (
+            "cannot watch the waits in a queue of type _queue.SimpleQueue: nothing is known of it; "
+            "stamped(queue, name) measures those of any queue"
+        )
     ]
 
 

@@ -861,6 +861,23 @@ def test_mistakes_are_told_once(points, caplog, use):
     assert len(caplog.records) == 1
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"type": "magic"}, "measured without its type, which is function, builtin, mcp or unknown"),
+        ({"type": ["mcp"]}, "measured without its type, which is function, builtin, mcp or unknown"),
+        ({"sample": 7}, "measured without its sample, which is a number from 0.000001 to 1"),
+        ({"sizes": 1}, "measured without its sizes, which is True or False"),
+        ({"attributes": [1]}, "measured without its attributes, which is a mapping of at most 8 names to texts"),
+    ],
+)
+def test_mistakes_say_what_to_do(caplog, said, told):
+    """A mistake is told of with the tool's name and what is allowed."""
+    tool("search", **said)
+
+    assert [record.message for record in caplog.records] == [f"tool('search') is {told}"]
+
+
 @pytest.mark.parametrize("answer", [lambda name: [name], lambda _: 1 / 0])
 def test_an_object_that_answers_with_anything(calls, answer):
     """A callable whose attributes are odd, as those of proxies are, is called by its class."""

@@ -30,6 +30,7 @@ COMPANY: Final = 0.1  # seconds that a new family waits for others
 PATIENCE: Final = 2.0  # seconds that a fork waits at most
 ENDING: Final = 2.0  # seconds that the end of the program waits at most
 FLUSHING: Final = 5.0
+_INSTALL: Final = "pip install opentelemetry-exporter-otlp-proto-http, or -grpc if OTEL_EXPORTER_OTLP_PROTOCOL says so"
 _MULTIPROCESSING: Final = "multiprocessing.util"  # what has to be done at a worker's end it knows, if it is loaded
 
 
@@ -89,7 +90,7 @@ class Pusher:
                 pass
         except ImportError as error:
             SWITCH.on = False
-            cells.log.error("nothing is measured: %s is not installed (docs/library.md)", error.name)
+            cells.log.error("nothing is measured: %s is not installed; %s", error.name, _INSTALL)
         except Exception as error:  # noqa: BLE001  # nobody else would see it
             self.delivered = False
             cells.fail("push", "a collector", error)

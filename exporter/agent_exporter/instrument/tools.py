@@ -22,6 +22,8 @@ Memory = Literal["tracemalloc", "rss"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
+Read = tuple[Callable[[Any], Any], str]
+
 MAX_ATTRIBUTES: Final = 8
 MAX_WEIGHT: Final = 1_000_000  # calls that one timed call may stand for
 _NAMES: Final = (str, bytes, int, float, complex, type(None))  # what is a name, or was meant to be one
@@ -207,12 +209,13 @@ def _plain(name: str) -> Options:
 
 def _options(name: object = "", **said: Any) -> Options:
     """Make options of what was said; what makes no sense is left out and told of once."""
-    found = {key: _taken(read, said[key]) for key, read in _READ.items() if said.get(key) is not None}
+    which = f"tool({name!r})" if isinstance(name, str) and name else "tool()"
+    found = {key: _taken(read, said[key]) for key, (read, _) in _READ.items() if said.get(key) is not None}
     for key in [key for key, value in found.items() if value is None]:
         del found[key]
-        cells.fail("misuse", f"tool() cannot use this {key}")
+        cells.fail("misuse", f"{which} is measured without its {key}, which {_READ[key][1]}")
     if unknown := sorted(said.keys() - _READ.keys()):
-        cells.fail("misuse", f"tool() takes no {unknown[0]}")
+        cells.fail("misuse", f"{which} takes no {unknown[0]}, only {', '.join(_READ)}")
     if "sample" in found:
         found["weight"] = found.pop("sample")
     made = Options(given.text(name, "the name of a tool"), **found)
@@ -238,14 +241,24 @@ def _attributes(pairs: object) -> tuple[tuple[str, str], ...] | None:
     return tuple(sorted((str(key), str(value)) for key, value in pairs.items() if key not in ATTRIBUTED.labels))
 
 
-_READ: Final[dict[str, Callable[[Any], Any]]] = {
-    "type": lambda value: value if value in ("function", "builtin", "mcp", "unknown") else None,
-    "interface": lambda value: value if type(value) is str else None,
-    "sample": _weight,
-    "sizes": lambda value: value if type(value) is bool else None,
-    "memory": lambda value: value if value in ("tracemalloc", "rss") else None,
-    "attributes": _attributes,
-    "counts": lambda value: value if type(value) is bool else None,
+def _one_of(*words: object) -> Read:
+    """Take one of a few words."""
+    return lambda value: value if value in words and type(value) in (str, bool) else None, f"is {_listed(words)}"
+
+
+def _listed(words: tuple[object, ...]) -> str:
+    *most, last = [str(word) for word in words]
+    return f"{', '.join(most)} or {last}"
+
+
+_READ: Final[dict[str, Read]] = {  # how each is read, and what it has to be
+    "type": _one_of("function", "builtin", "mcp", "unknown"),
+    "interface": (lambda value: value if type(value) is str else None, "is a text"),
+    "sample": (_weight, f"is a number from {1 / MAX_WEIGHT:f} to 1"),
+    "sizes": _one_of(True, False),
+    "memory": _one_of("tracemalloc", "rss"),
+    "attributes": (_attributes, f"is a mapping of at most {MAX_ATTRIBUTES} names to texts"),
+    "counts": _one_of(True, False),
 }
 
 

@@ -73,7 +73,7 @@ def single_flight(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     def decorate(load: Callable[P, R]) -> Callable[P, R]:
         recorded = Loads(name)
         if inspect.isgeneratorfunction(load) or inspect.isasyncgenfunction(load):
-            unknown("a loader", load)
+            unknown("a loader", load, instead="callers can share what is returned, but not what is yielded")
             return cast("Callable[P, R]", load)
         if inspect.iscoroutinefunction(load):
             return cast("Callable[P, R]", _shared_async(cast("Callable[P, Awaitable[Any]]", load), recorded))
