@@ -1,5 +1,7 @@
 """Ends and forks: what is pushed last by processes of every kind, and what a fork leaves behind."""
 
+import http.client
+import io
 import os
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import pytest
 from agent_exporter.instrument import cells, export
 from agent_exporter.instrument.export import Library, Pusher
 from instrument.receiving import receiver
+from instrument.servers import free_port, listens, wait_for
 
 ENV = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
 
@@ -193,3 +196,73 @@ def test_a_thread_that_died(points, library, monkeypatch):
     monkeypatch.setattr(pusher, "_answer", lambda _: 1 / 0 if pusher.ending and not pusher.done.is_set() else None)
 
     assert library.stop(5) is False
+
+
+POOL = """
+import multiprocessing, sys
+from agent_exporter.instrument import feedback, flush, start
+
+def work(rating):
+    flush()  # what is counted from here on only the end can push
+    feedback(rating)
+
+start(runtime=False)
+pool = multiprocessing.get_context("fork").Pool(2)
+pool.map(work, ["pool"] * 10, chunksize=1)
+pool.close()
+pool.join()
+"""
+
+
+def test_a_pool_that_is_closed(received):
+    """A pool's workers push at their end if they are let come to it."""
+    run(received, POOL)
+
+    assert received.total("agent.feedback", rating="pool") == 10
+
+
+LIFESPAN = """
+import asyncio
+from contextlib import asynccontextmanager
+from agent_exporter.instrument import feedback, flush, start
+
+start(interval=60, runtime=False)
+
+@asynccontextmanager
+async def lifespan():
+    yield
+    await asyncio.to_thread(flush)
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        async with lifespan():
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+    else:
+        await asyncio.to_thread(flush)  # what is counted from here on only the end can push
+        feedback("uvicorn")
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_uvicorn(received, tmp_path, workers):
+    """What ends by a signal pushes before, at the end of the lifespan (docs/library.md)."""
+    (tmp_path / "app.py").write_text(LIFESPAN)
+    port, before = free_port(), received.total("agent.feedback", rating="uvicorn")
+    command = [sys.executable, "-m", "uvicorn", "app:app", "--app-dir", tmp_path, "--port", str(port)]
+    env = ENV | {"OTEL_EXPORTER_OTLP_ENDPOINT": received.url, "NO_PROXY": "127.0.0.1"}
+    with subprocess.Popen([*command, "--workers", str(workers), "--log-level", "critical"], env=env) as server:
+        wait_for(server, lambda: listens(port), io.BytesIO())
+        for _ in range(3):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            connection.request("GET", "/")
+            assert connection.getresponse().status == 204
+            connection.close()
+        server.terminate()
+        server.wait(30)
+
+    assert received.total("agent.feedback", rating="uvicorn") - before == 3
