@@ -21,6 +21,7 @@ import pytest
 import trio
 
 from agent_exporter.instrument import cells, operation, tool, tools, wrap_tools
+from agent_exporter.instrument.families import ATTRIBUTED
 from agent_exporter.instrument.sizes import MAX_PARTS, MAX_TEXT, size
 from agent_exporter.instrument.tracks import MAX_TRACKS, TRACKS
 
@@ -692,7 +693,7 @@ def test_attributes(points):
     with pytest.raises(ZeroDivisionError):
         pay(fail=True)
 
-    own = cells.ATTRIBUTED.name
+    own = ATTRIBUTED.name
     assert points(own) == {(own, "pay", "ok", "eu"): 1, (own, "pay", "error", "eu"): 1}
     assert all(len(key) <= 5 for key in points(EXECUTIONS))
 

@@ -22,7 +22,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from .. import __version__
 from ..model import Kind
-from .cells import INSTRUMENTS, Distribution, Point
+from .cells import Distribution, Point
+from .families import INSTRUMENTS
 
 SCOPE: Final = "agent_exporter.instrument"  # by which the collector knows what the library tells
 TIMEOUT: Final = 5.0  # seconds for a push with all its tries, unless OTEL_EXPORTER_OTLP_TIMEOUT says otherwise

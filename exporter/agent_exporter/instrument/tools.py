@@ -12,7 +12,8 @@ from types import CoroutineType
 from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, overload
 
 from . import cells, given
-from .cells import ATTRIBUTED, SWITCH, Histogram
+from .cells import SWITCH, Histogram
+from .families import ATTRIBUTED
 from .sizes import size
 from .tracks import MAX_TRACKS, STATUSES, TRACKS, Options, Status, Track, chance, clock, outcome
 from .wrapping import NOTHING, dressed, kind, later, misfit, name_of, wrap

@@ -19,7 +19,8 @@ from threading import RLock
 from typing import Any, Final, Literal, NamedTuple
 
 from . import cells
-from .cells import ATTRIBUTED, Counter, Gauge, Histogram
+from .cells import Counter, Gauge, Histogram
+from .families import ATTRIBUTED, OTHER
 
 Status = Literal["ok", "error", "rejected", "unknown"]
 
@@ -189,7 +190,7 @@ class Tracks:
             cells.watch("agent.tool.oldest_active.age", self.ages)
         if len(self.known) >= MAX_TRACKS:
             cells.fail("labels", EXECUTIONS)
-            said = Options(cells.OTHER, interface=cells.OTHER, counts=said.counts)
+            said = Options(OTHER, interface=OTHER, counts=said.counts)
         return self.known.setdefault(said, self.known.get(said) or Track(said))
 
     def active(self) -> Iterator[tuple[dict[str, str], float]]:
