@@ -313,7 +313,7 @@ def _hot(function: Callable[..., Any], track: Track) -> Callable[..., Any]:
             raise
         taken = now() - start
         end(start, None)
-        if type(result) is CoroutineType:
+        if result is not None and type(result) is CoroutineType:
             return later(result, Tool(track.said, track).start())
         ok.total += 1.0
         counts[bisect(bounds, taken)] += weight
@@ -350,7 +350,7 @@ def _sampled(function: Callable[..., Any], track: Track) -> Callable[..., Any]:
             track.ended(*outcome(error))
             raise
         track.inside -= 1.0
-        if type(result) is CoroutineType:
+        if result is not None and type(result) is CoroutineType:
             return later(result, Tool(track.said, track).start())
         ok.total += 1.0
         failures.value = 0.0
