@@ -158,7 +158,10 @@ def test_unknown_cache(points, caplog):
 
     assert watch_cache(things, "it") is things
     assert [record.message for record in caplog.records] == [
-        "cannot watch a cache of type builtins.dict: nothing is known of it"
+        (
+            "cannot watch a cache of type builtins.dict: nothing is known of it; "
+            "instrumented(mapping, name) measures a mapping, and an object with `hits` and `misses` is read"
+        )
     ]
     assert points("agent.cache") == {}
 

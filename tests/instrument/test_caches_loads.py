@@ -1,6 +1,8 @@
 import asyncio
+import faulthandler
 import functools
 import inspect
+import os
 import threading
 import time
 
@@ -250,6 +252,69 @@ def test_loops_do_not_share(points):
 
     assert all_at_once(*[lambda: asyncio.run(load())] * 2) == ["loaded"] * 2
     assert found(points) == (2, 0, 0)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_wrong_arguments(points, kind):
+    """A call that cannot be made is a failure each time, and nobody waits for it."""
+    if kind == "sync":
+
+        @single_flight("it")
+        def load(key):
+            return key
+    else:
+
+        @single_flight("it")
+        async def fetch(key):
+            return key
+
+        def load(*args):
+            return asyncio.run(asyncio.wait_for(fetch(*args), 5))
+
+    for _ in range(2):
+        with pytest.raises(TypeError, match="positional"):
+            load("a", "b")
+    assert found(points) == (0, 2, 0)
+
+
+def test_wrong_arguments_in_one_loop(points):
+    """A call that cannot be made leaves nothing that the next of the same loop would wait for."""
+
+    @single_flight("it")
+    async def load(key):
+        return key
+
+    async def main():
+        for _ in range(2):
+            with pytest.raises(TypeError, match="positional"):
+                await asyncio.wait_for(load("a", "b"), 5)
+
+    asyncio.run(main())
+    assert found(points) == (0, 2, 0)
+
+
+def test_a_fork_within_a_load(points):
+    """A child does not wait for a load of its parent, which ends elsewhere."""
+    go, inside = threading.Event(), threading.Event()
+
+    @single_flight("it")
+    def load(key):
+        inside.set()
+        go.wait(30)
+        return key
+
+    loading = threading.Thread(target=load, args=("ada",))
+    loading.start()
+    inside.wait()
+    pid = os.fork()
+    if pid == 0:
+        faulthandler.dump_traceback_later(10, exit=True)
+        go.set()
+        os._exit(0 if load("ada") == "ada" else 1)
+    go.set()
+    loading.join()
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_generators_are_left_alone(points, caplog):

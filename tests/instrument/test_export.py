@@ -9,6 +9,7 @@ from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metr
 
 from agent_exporter.catalog import CATALOG, DURATION_BOUNDS
 from agent_exporter.instrument import cells, otlp
+from agent_exporter.instrument.families import ATTRIBUTED
 
 CUMULATIVE = 2
 
@@ -61,10 +62,10 @@ def test_what_is_pushed(pushed):
 
 def test_attributes_of_ones_own(pushed):
     """Attributes of the program's own are pushed beside the catalogue's labels."""
-    cells.counter(cells.ATTRIBUTED.name, tool="pay", status="ok", region="eu").add()
+    cells.counter(ATTRIBUTED.name, tool="pay", status="ok", region="eu").add()
     metrics, _, _ = pushed()
 
-    [point] = metrics[cells.ATTRIBUTED.name].sum.data_points
+    [point] = metrics[ATTRIBUTED.name].sum.data_points
     assert labels(point) == {"tool": "pay", "status": "ok", "region": "eu"}
 
 

@@ -79,7 +79,10 @@ print(json.dumps([first, work("abcd"), done, cells.SWITCH.on, shutdown()]))
     found, said = run(code)
 
     assert found == [3, 4, False, False, False]
-    assert said == "nothing is measured: opentelemetry is not installed (docs/library.md)\n"
+    assert said == (
+        "nothing is measured: opentelemetry is not installed; "
+        "pip install opentelemetry-exporter-otlp-proto-http, or -grpc if OTEL_EXPORTER_OTLP_PROTOCOL says so\n"
+    )
 
 
 def test_one_thread():
@@ -94,6 +97,22 @@ print(json.dumps([(thread.name, thread.daemon) for thread in threading.enumerate
     found, _ = run(code, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
 
     assert found == [["agent-exporter", True]]
+
+
+def test_a_second_start_changes_nothing():
+    """What the first start left out the second does not bring."""
+    code = """
+import json
+from agent_exporter.instrument import cells, export, start
+start("x", runtime=False)
+identity = export._LIBRARY.identity
+start("y")
+names = [point.name for point in cells.collect() if point.name.startswith(("agent.runtime", "agent.process"))]
+print(json.dumps([names, identity is export._LIBRARY.identity]))
+"""
+    found, _ = run(code, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
+
+    assert found == [[], True]
 
 
 def test_pushes_are_nobodys_business():
@@ -117,6 +136,37 @@ print(json.dumps(done))
     ]
 
 
+@pytest.mark.parametrize("how", ["shutdown", "fork"])
+def test_nothing_is_filtered_for_ever(how):
+    """After a shutdown or a fork a thread that happens to have the number that ours had can log what it likes."""
+    code = """
+import logging, os, sys, threading
+logging.basicConfig(level="WARNING")
+from agent_exporter.instrument import export, shutdown, start
+start("x", runtime=False)
+pusher = export._LIBRARY.pusher
+pusher.loaded.wait()
+logger, number = logging.getLogger("urllib3.connectionpool"), pusher.thread.ident
+if sys.argv[1] == "shutdown":
+    shutdown()
+    pusher.thread.join()
+    assert not logger.filters
+elif os.fork():
+    os.wait()
+    os._exit(0)
+logging.threading = type("", (), {**vars(threading), "get_ident": lambda: number})
+logger.warning("mine")
+print(1, flush=True)
+os._exit(0)
+"""
+    env = ENV | {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", code, how]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.stdout == "1\n", done.stderr
+    assert "WARNING:urllib3.connectionpool:mine" in done.stderr.splitlines()
+
+
 @pytest.mark.parametrize(
     ("interval", "environment", "expected"),
     [
@@ -127,6 +177,9 @@ print(json.dumps(done))
         (-1, "0", 15.0),
         ([], None, 15.0),
         (1e-9, None, 0.1),
+        (float("inf"), None, 86_400.0),
+        pytest.param(10**400, None, 15.0, id="huge"),
+        (None, "inf", 86_400.0),
     ],
 )
 def test_intervals(points, monkeypatch, interval, environment, expected):

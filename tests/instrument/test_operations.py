@@ -201,3 +201,13 @@ def test_what_is_started_again(counts):
 
     assert counts("agent.sessions") == {("agent.sessions",): 2, ("agent.sessions.active",): 0}
     assert counts("agent.operation") == {timed("command", "unknown"): 1, timed("command", "ok"): 1}
+
+
+def test_a_session_that_ends_after_a_shutdown(counts):
+    """A session that was left while nothing is measured is not open when that begins again."""
+    mine = session().start()
+    cells.SWITCH.on = False
+    mine.complete()
+    cells.SWITCH.on = True
+
+    assert counts("agent.sessions.active") == {("agent.sessions.active",): 0}

@@ -308,7 +308,10 @@ def test_unknown_object_is_told_of_once(points, caplog):
 
     assert all(type(each) is object for each in things)
     assert [record.message for record in caplog.records] == [
-        "cannot watch a pool of type builtins.object: nothing is known of it"
+        (
+            "cannot watch a pool of type builtins.object: nothing is known of it; "
+            "watch_pool(it, name, used=…, idle=…) reads any object, and pool(name) measures how members are taken"
+        )
     ]
     assert points("agent.telemetry") == {("agent.telemetry.failures", "misuse"): 2}
 

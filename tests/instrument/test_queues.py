@@ -84,6 +84,19 @@ def test_waits_of_what_was_there_before(points):
     assert sum(points(WAIT)[WAIT, "it"].counts) == 1
 
 
+@pytest.mark.parametrize("make", [queue.Queue, queue.LifoQueue, asyncio.Queue])
+def test_waits_in_a_queue_that_was_emptied(points, make):
+    """Items that were thrown away leave no times for those that come after them."""
+    watched, item = watch_queue(make(), "it", waits=True), object()
+    watched.put_nowait(item)
+    (watched.queue if hasattr(watched, "queue") else watched._queue).clear()
+    time.sleep(HELD)
+    watched.put_nowait(item)
+
+    assert watched.get_nowait() is item
+    assert points(WAIT)[WAIT, "it"].sum < HELD
+
+
 def test_waits_of_tasks(points):
     """An asyncio queue's consumers get what was put in."""
 
@@ -110,7 +123,10 @@ def test_waits_that_cannot_be_measured(points, caplog):
 
     assert points("agent.queue") == {(SIZE, "it"): 1}
     assert [record.message for record in caplog.records] == [
-        "cannot watch the waits in a queue of type _queue.SimpleQueue: nothing is known of it"
+        (
+            "cannot watch the waits in a queue of type _queue.SimpleQueue: nothing is known of it; "
+            "stamped(queue, name) measures those of any queue"
+        )
     ]
 
 

@@ -3,22 +3,37 @@
 import asyncio
 import dis
 import functools
+import gc
 import inspect
+import itertools
 import os
+import sys
 import threading
 import traceback
 import tracemalloc
 import types
+import weakref
 
+import agents
+import langchain_core.tools
+import pydantic_ai
 import pytest
 import trio
 
-from agent_exporter.instrument import cells, tool, tools, wrap_tools
+from agent_exporter.instrument import cells, operation, tool, tools, wrap_tools
+from agent_exporter.instrument.families import ATTRIBUTED
 from agent_exporter.instrument.sizes import MAX_PARTS, MAX_TEXT, size
 from agent_exporter.instrument.tracks import MAX_TRACKS, TRACKS
 
 EXECUTIONS, DURATION = "agent.tool.executions", "agent.tool.execution.duration"
 FAILURES = "agent.telemetry.failures"
+
+
+def released():
+    """Make a view of nothing any more."""
+    view = memoryview(b"abc")
+    view.release()
+    return view
 
 
 @pytest.fixture(autouse=True)
@@ -173,6 +188,55 @@ def test_an_async_generator(calls):
     assert calls() == {("steps", "ok"): 2}
 
 
+@pytest.mark.parametrize("how", ["plain", "coroutine", "generator", "async generator"])
+def test_wrong_arguments(calls, points, how):
+    """A call that cannot be made is an error of its kind, and does not run."""
+
+    async def coroutine(value):
+        return value
+
+    def generator(value):
+        yield value
+
+    async def async_generator(value):
+        yield value
+
+    asked = {
+        "plain": (ord, lambda made: made),
+        "coroutine": (coroutine, asyncio.run),
+        "generator": (generator, list),
+        "async generator": (async_generator, lambda made: asyncio.run(anext(made))),
+    }
+    function, ask = asked[how]
+    wrapped = tool("work")(function)
+
+    with pytest.raises(TypeError):
+        ask(wrapped(1, 2, 3))
+    assert calls() == {("work", "error", "TypeError"): 1}
+    assert points("agent.tool.active") == {("agent.tool.active", "work"): 0}
+
+
+def test_an_async_generator_left_open(calls, caplog):
+    """What nobody asks any more when the loop ends is closed with the loop, once and quietly."""
+    closed, kept = [], []
+
+    @tool
+    async def steps():
+        try:
+            yield 1
+            yield 2
+        finally:
+            await asyncio.sleep(0.01)
+            closed.append(True)
+
+    async def main():
+        kept.append(steps())
+        return await anext(kept[0])
+
+    assert (asyncio.run(main()), closed, caplog.records) == (1, [True], [])
+    assert calls() == {("steps", "ok"): 1}
+
+
 def test_methods(calls):
     """Methods of every kind can be tools, decorated below or above."""
 
@@ -226,6 +290,83 @@ def test_an_object_that_can_be_called(calls):
     wrapped = tool(Fetch())
     assert (inspect.iscoroutinefunction(wrapped), asyncio.run(wrapped(2))) == (True, 2)
     assert calls() == {("Fetch", "ok"): 1}
+
+
+def test_part_of_an_object_that_can_be_called(calls):
+    """What is an object's with some arguments given is of the object's kind."""
+
+    class Fetch:
+        async def __call__(self, value, unit):
+            await asyncio.sleep(0)
+            raise Refused(value, unit)
+
+    wrapped = tool("fetch")(functools.partial(functools.partial(Fetch(), 1), unit="s"))
+    with pytest.raises(Refused):
+        asyncio.run(wrapped())
+
+    assert inspect.iscoroutinefunction(wrapped)
+    assert calls() == {("fetch", "error", "Refused"): 1}
+
+
+def hidden(function):
+    """Put a plain function around one, as careless decorators do."""
+
+    @functools.wraps(function)
+    def call(*args):
+        return function(*args)
+
+    return call
+
+
+@pytest.mark.parametrize("said", [{}, {"sample": 0.5}, {"memory": "rss"}], ids=["plain", "sampled", "memory"])
+def test_a_coroutine_behind_a_plain_function(calls, points, said):
+    """A plain function that gives back a coroutine is timed until that is done."""
+
+    @tool("fetch", **said)
+    @hidden
+    async def fetch(value):
+        await asyncio.sleep(0.01)
+        during.append(points("agent.tool.active"))
+        if value is None:
+            raise Refused
+        return value
+
+    async def main():
+        with pytest.raises(Refused):
+            await fetch(None)
+        return [await fetch(5) for _ in range(9)]
+
+    during = []
+    assert asyncio.run(main()) == [5] * 9
+    assert calls() == {("fetch", "ok"): 9, ("fetch", "error", "Refused"): 1}
+    assert during == [{("agent.tool.active", "fetch"): 1}] * 10
+    assert points("agent.tool.active") == {("agent.tool.active", "fetch"): 0}
+    times = points(DURATION)[DURATION, "fetch", "ok"]
+    assert times.sum >= 0.01 * sum(times.counts)
+    sizes = points("agent.tool.output.size").get(("agent.tool.output.size", "fetch"))
+    assert sum(times.counts) == (sum(sizes.counts) if sizes else 0)
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .*fetch:RuntimeWarning")
+@pytest.mark.parametrize("said", [{}, {"sample": 0.5}, {"memory": "rss"}], ids=["plain", "sampled", "memory"])
+def test_a_coroutine_behind_a_plain_function_that_never_runs(calls, points, said):
+    """A coroutine that nobody awaits, or whose task is cancelled before it begins, runs no more."""
+
+    @tool("fetch", **said)
+    @hidden
+    async def fetch():
+        """Never begin."""
+
+    async def main():
+        task = asyncio.ensure_future(fetch())
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    fetch()
+    asyncio.run(main())
+
+    assert calls() == {("fetch", "unknown", "GeneratorExit"): 2}
+    assert points("agent.tool.active") == {("agent.tool.active", "fetch"): 0}
 
 
 # -- how a call ends ---------------------------------------------------------
@@ -290,6 +431,53 @@ def test_a_cancelled_task_of_trio(calls):
     assert calls() == {("wait", "unknown", "Cancelled"): 1}
 
 
+def test_a_cancelled_nursery_of_trio(calls):
+    """A group of nothing but cancellations is one; with an error in it, it is an error."""
+
+    @tool
+    async def wait(error):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep, 60)
+            await trio.sleep(60 if error is None else 0)
+            if error:
+                raise error
+
+    async def main():
+        with trio.move_on_after(0.01):
+            await wait(None)
+        with pytest.raises(BaseExceptionGroup):
+            await wait(Refused())
+
+    trio.run(main)
+    assert calls() == {("wait", "unknown", "BaseExceptionGroup"): 1, ("wait", "error", "ExceptionGroup"): 1}
+
+
+def test_a_greenlet_that_is_killed(calls, monkeypatch):
+    """What gevent kills is cancelled."""
+    killed = type("GreenletExit", (BaseException,), {})
+    monkeypatch.setitem(sys.modules, "greenlet", types.SimpleNamespace(GreenletExit=killed))
+
+    with pytest.raises(killed), tool("wait"):
+        raise killed
+    assert calls() == {("wait", "unknown", "GreenletExit"): 1}
+
+
+@pytest.mark.parametrize("memory", [None, "rss"])
+def test_a_coroutine_that_is_thrown_away(calls, points, memory):
+    """Nobody knows how a coroutine would have ended that nobody asks any more; a generator has given what it gave."""
+
+    @tool("wait", memory=memory)
+    async def wait():
+        await asyncio.sleep(0)
+
+    thrown = wait()
+    thrown.send(None)
+    thrown.close()
+
+    assert calls() == {("wait", "unknown", "GeneratorExit"): 1}
+    assert points("agent.tool.active") == {("agent.tool.active", "wait"): 0}
+
+
 def test_failures_in_a_row(points):
     """Failures in a row are counted for the tool or the interface that is named, and end with a success."""
 
@@ -326,6 +514,8 @@ def test_a_tool_is_there_before_it_is_called(points):
         (b"1234", 4),
         (bytearray(5), 5),
         (memoryview(b"12345678").cast("I"), 8),
+        (released(), 0),
+        ([released(), "ab"], 2),
         (7, 8),
         (0.5, 8),
         (["ab", {"k": b"xyz"}, ("c",), {1}], 2 + 1 + 3 + 1 + 8),
@@ -350,6 +540,90 @@ def test_sizes(points, value, size):
     for way in ("input", "output"):
         found = points(f"agent.tool.{way}.size")[f"agent.tool.{way}.size", "echo"]
         assert (sum(found.counts), found.sum) == (2, 2 * size)
+
+
+def steps():
+    """Yield a few texts."""
+    try:
+        yield "ab"
+        yield ["c", b"de"]
+    except Refused:
+        yield "refused"
+    return "not measured"
+
+
+async def async_steps():
+    """Yield the same."""
+    for item in steps():
+        yield item
+
+
+def ask(function, most=9):
+    """Take so many items of either kind of generator, and close it then."""
+
+    async def main():
+        items, found = function(), []
+        while len(found) < most and (item := await anext(items, None)) is not None:
+            found.append(item)
+        await items.aclose()
+        return found
+
+    if inspect.isasyncgenfunction(function):
+        return asyncio.run(main())
+    items = function()
+    found = [*itertools.islice(items, most)]
+    items.close()
+    return found
+
+
+@pytest.mark.parametrize("function", [steps, async_steps])
+@pytest.mark.parametrize(("most", "size"), [(9, 5), (1, 2)], ids=["all", "some"])
+def test_sizes_of_what_is_yielded(points, function, most, size):
+    """What a generator yields comes out of it; the sum is recorded when it ends."""
+    wrapped = tool("work")(function)
+    assert ask(wrapped, most) == ask(function, most)
+    ask(tool("bare", sizes=False)(function), most)
+
+    found = points("agent.tool.output")
+    assert [*found] == [("agent.tool.output.size", "work")]
+    assert (sum(*[each.counts for each in found.values()]), *[each.sum for each in found.values()]) == (1, size)
+
+
+def test_sizes_of_sampled_generators(points):
+    """Of a sampled generator the timed ones stand for the others, with their sizes too."""
+    work = tool("work", sample=0.5)(steps)
+    for _ in range(200):
+        ask(work)
+
+    [sizes] = points("agent.tool.output").values()
+    assert sum(sizes.counts) == sum(points(DURATION)[DURATION, "work", "ok"].counts)
+    assert sizes.sum == 5 * sum(sizes.counts)
+
+
+@pytest.mark.parametrize("decorate", [tool, operation("x")], ids=["tool", "operation"])
+@pytest.mark.parametrize("function", [steps, async_steps])
+def test_what_is_thrown_in_is_not_kept(decorate, function):
+    """An error that is thrown into a generator and comes out of it is in no circle that needs a garbage collector."""
+
+    async def throw(items):
+        await anext(items)
+        with pytest.raises(KeyError):
+            await items.athrow(KeyError())
+
+    gc.disable()
+    try:
+        items = decorate(function)()
+        alive = weakref.ref(items)
+        if function is steps:
+            next(items)
+            with pytest.raises(KeyError):
+                items.throw(KeyError())
+        else:
+            asyncio.run(throw(items))
+        del items
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_what_is_recursive_has_a_size(points):
@@ -419,7 +693,7 @@ def test_attributes(points):
     with pytest.raises(ZeroDivisionError):
         pay(fail=True)
 
-    own = cells.ATTRIBUTED.name
+    own = ATTRIBUTED.name
     assert points(own) == {(own, "pay", "ok", "eu"): 1, (own, "pay", "error", "eu"): 1}
     assert all(len(key) <= 5 for key in points(EXECUTIONS))
 
@@ -588,6 +862,23 @@ def test_mistakes_are_told_once(points, caplog, use):
     assert len(caplog.records) == 1
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"type": "magic"}, "measured without its type, which is function, builtin, mcp or unknown"),
+        ({"type": ["mcp"]}, "measured without its type, which is function, builtin, mcp or unknown"),
+        ({"sample": 7}, "measured without its sample, which is a number from 0.000001 to 1"),
+        ({"sizes": 1}, "measured without its sizes, which is True or False"),
+        ({"attributes": [1]}, "measured without its attributes, which is a mapping of at most 8 names to texts"),
+    ],
+)
+def test_mistakes_say_what_to_do(caplog, said, told):
+    """A mistake is told of with the tool's name and what is allowed."""
+    tool("search", **said)
+
+    assert [record.message for record in caplog.records] == [f"tool('search') is {told}"]
+
+
 @pytest.mark.parametrize("answer", [lambda name: [name], lambda _: 1 / 0])
 def test_an_object_that_answers_with_anything(calls, answer):
     """A callable whose attributes are odd, as those of proxies are, is called by its class."""
@@ -609,6 +900,45 @@ def test_what_is_no_function_stays_as_it_is(points):
 
     assert (tool("x")(thing), wrap_tools([thing])) == (thing, [thing])
     assert points(FAILURES) == {(FAILURES, "misuse"): 2}
+
+
+def search(query: str) -> str:
+    """Search."""
+    return query
+
+
+class Shelf:
+    """What is no function and is decorated all the same."""
+
+    title = tool(property(lambda _: "title"))
+    pages = operation("pages")(functools.cached_property(lambda _: 7))
+    sort = tool("sort")(functools.singledispatchmethod(lambda _self, by: by))
+    open = operation("open")(functools.partialmethod(lambda _self, page: page, 3))
+
+
+@pytest.mark.parametrize("decorate", [tool, tool("named"), operation("x")], ids=["plain", "named", "operation"])
+@pytest.mark.parametrize("make", [langchain_core.tools.tool, agents.function_tool, pydantic_ai.Tool])
+def test_what_a_framework_made_of_a_function(points, caplog, decorate, make):
+    """A framework's own object for a tool stays that object, and a line of log says where to decorate."""
+    made = make(search)
+
+    assert decorate(made) is made
+    assert points(FAILURES) == {(FAILURES, "misuse"): 1}
+    assert "decorate the function inside it" in caplog.text
+
+
+def test_what_a_class_calls_for_itself():
+    """Properties and the like work on as they are."""
+    shelf = Shelf()
+
+    assert (shelf.title, shelf.pages, shelf.sort(2), shelf.open()) == ("title", 7, 2, 3)
+
+
+@pytest.mark.parametrize("box", [3, None, "search", len])
+def test_what_is_no_toolbox(points, box):
+    """What holds no tools is handed back."""
+    assert wrap_tools(box) is box
+    assert points(FAILURES) == {(FAILURES, "misuse"): 1}
 
 
 def test_switched_off_it_is_only_called(points):

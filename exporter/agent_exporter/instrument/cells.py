@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterable
 from threading import RLock
 from typing import Final, NamedTuple, TypeVar
 
-from ..catalog import CATALOG, VALUES
+from ..catalog import CATALOG
 from ..model import Instrument, Kind, Labels
+from .families import INSTRUMENTS, folded, siblings, texts
 
 log = logging.getLogger("agent_exporter.instrument")
 
@@ -30,20 +31,7 @@ MAX_LABEL_SETS: Final = 2_000  # of one family; beyond, open labels become `othe
 MAX_KNOWN: Final = 10_000  # ways of naming a cell that are remembered
 MAX_WATCHES: Final = 2_000
 MAX_TOLD: Final = 100  # different complaints that are written to the log
-MAX_VALUE_LENGTH: Final = 128  # characters of a label's value
-OTHER: Final = "other"
 FAILURES: Final = "agent.telemetry.failures"
-# Tool calls with attributes of the program's own. No family of the catalogue: there, labels are fixed; it comes
-# to the page under its own name, as whatever agents push.
-ATTRIBUTED: Final = Instrument(
-    "agent.tool.attributed.executions",
-    Kind.COUNTER,
-    "{execution}",
-    "Tool calls by attributes that the program gave them.",
-    ("tool", "status"),
-)
-INSTRUMENTS: Final = {**CATALOG, ATTRIBUTED.name: ATTRIBUTED}
-_SENDER: Final = ("agent", "agent_instance")  # said by the resource
 _SAYINGS: Final = {  # by reason of a failure
     "push": "metrics are not delivered to %s; the next push has them too, and this is said once",
     "watch": "%s cannot be read",
@@ -211,7 +199,7 @@ class Watch:
         values: dict[Labels, float] = {}
         try:
             for found, value in self._read():
-                labels = _texts(self.instrument, found)
+                labels = texts(self.instrument, found)
                 values[labels] = values.get(labels, 0.0) + float(value)
         except Exception as error:  # noqa: BLE001  # it is code of others
             fail("watch", self.instrument.name, error)
@@ -251,18 +239,18 @@ class Cells:
         instrument = INSTRUMENTS[name]
         if instrument.kind is not _KINDS[kind]:
             raise TypeError(f"{name} is a {instrument.kind}")
-        texts = _texts(instrument, labels)
-        return self.cells.get((name, texts)) or self._open(kind, instrument, texts)
+        found = texts(instrument, labels)
+        return self.cells.get((name, found)) or self._open(kind, instrument, found)
 
     def _open(self, kind: type[_Cell], instrument: Instrument, labels: Labels) -> Cell:
         name = instrument.name
         with self.lock:
             if self.sets.get(name, 0) >= MAX_LABEL_SETS:
-                labels = _folded(instrument, labels)
+                labels = folded(instrument, labels)
                 fail("labels", name)
             if name not in self.sets:
                 self.announce()
-            for each in (*_siblings(instrument, labels), labels):
+            for each in (*siblings(instrument, labels), labels):
                 if (name, each) not in self.cells:
                     self.cells[name, each] = kind(instrument)
                     self.sets[name] = self.sets.get(name, 0) + 1
@@ -372,32 +360,6 @@ def begun() -> None:
     early, _ALL.early = _ALL.early, []
     for what in early:
         fail("misuse", what)
-
-
-def _texts(instrument: Instrument, labels: dict[str, str]) -> Labels:
-    """Bring labels into the catalogue's order, as texts of a limited length."""
-    names = (*instrument.labels, *sorted(labels)) if instrument is ATTRIBUTED else instrument.labels
-    return tuple(
-        (name, str(labels[name])[:MAX_VALUE_LENGTH])
-        for name in dict.fromkeys(names)
-        if name in labels and name not in _SENDER and labels[name] != ""
-    )
-
-
-def _folded(instrument: Instrument, labels: Labels) -> Labels:
-    """Keep labels with a closed set of values, and fold the others."""
-    return tuple((name, value if (instrument.name, name) in VALUES else OTHER) for name, value in labels)
-
-
-def _siblings(instrument: Instrument, labels: Labels) -> list[Labels]:
-    """List the label sets that begin at 0 together with one, so that a first error is an increase."""
-    if instrument.siblings is None:
-        return []
-    label, values = instrument.siblings
-    if label not in dict(labels):
-        return []
-    of = {name: value for name, value in labels if name != "error_type"}
-    return [_texts(instrument, {**of, label: value}) for value in values]
 
 
 def _joined(first: Point | None, second: Point, instrument: Instrument) -> Point:

@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from threading import Event, Lock, RLock, Thread
 from typing import Any, Final, Protocol
 
@@ -25,9 +25,13 @@ from .runtime import watch_runtime
 
 INTERVAL: Final = 15.0  # seconds: as often as Prometheus reads the collector (alerts/prometheus.yml)
 SHORTEST: Final = 0.1
+LONGEST: Final = 86_400.0  # what is longer, `inf` for one, no lock can wait
 COMPANY: Final = 0.1  # seconds that a new family waits for others
 PATIENCE: Final = 2.0  # seconds that a fork waits at most
 ENDING: Final = 2.0  # seconds that the end of the program waits at most
+FLUSHING: Final = 5.0
+_INSTALL: Final = "pip install opentelemetry-exporter-otlp-proto-http, or -grpc if OTEL_EXPORTER_OTLP_PROTOCOL says so"
+_MULTIPROCESSING: Final = "multiprocessing.util"  # what has to be done at a worker's end it knows, if it is loaded
 
 
 class Exporter(Protocol):
@@ -50,6 +54,7 @@ class Pusher:
         self.asked: list[Event] = []
         self.ending = self.delivered = False
         self.exporter: Exporter | None = None
+        self.loud: Callable[[], None] = _nothing  # ends that nothing is logged
         self.thread = Thread(target=self._run, name="agent-exporter", daemon=True)
 
     def start(self) -> None:
@@ -85,11 +90,13 @@ class Pusher:
                 pass
         except ImportError as error:
             SWITCH.on = False
-            cells.log.error("nothing is measured: %s is not installed (docs/library.md)", error.name)
+            cells.log.error("nothing is measured: %s is not installed; %s", error.name, _INSTALL)
         except Exception as error:  # noqa: BLE001  # nobody else would see it
+            self.delivered = False
             cells.fail("push", "a collector", error)
         finally:
             self._give_up()
+            self.loud()
             self.loaded.set()
             self.done.set()
             self._answer(self.asked)
@@ -99,7 +106,7 @@ class Pusher:
 
         self.otlp = otlp
         self.exporter, self.where = otlp.exporter()
-        otlp.hush(self._give_up)  # what it would log is that it tries again later
+        self.loud = otlp.hush(self._give_up)  # what it would log is that it tries again later
         self.resource = self.identity.attributes()
 
     def _give_up(self) -> None:
@@ -111,8 +118,8 @@ class Pusher:
 
     def _turn(self) -> bool:
         """Push, then wait until it is time again; tell whether that was the last."""
+        self.wake.clear()  # first: who asks from here on wakes us once more
         asked, last, due = [*self.asked], self.ending, time.monotonic() + self.interval
-        self.wake.clear()
         self._push()
         self._answer(asked)
         if not last and self.wake.wait(max(0.0, due - time.monotonic())) and not (self.asked or self.ending):
@@ -139,6 +146,10 @@ class Pusher:
             each.set()
 
 
+def _nothing() -> None:
+    """Have nothing to end."""
+
+
 class Library:
     """The state of the library in this process."""
 
@@ -147,13 +158,14 @@ class Library:
         self.pusher: Pusher | None = None
         self.identity: Identity | None = None
         self.parents: list[Pusher] = []  # kept, as exporters of another process had better not be finalized
-        self.waits = self.known = False
+        self.held: dict[int, Lock] = {}  # by the thread that forks: several may at once
+        self.known = self.follows = False
 
-    def start(self, name: str | None, interval: float) -> None:
-        """Begin to record and push; a second start changes nothing."""
+    def start(self, name: str | None, interval: float) -> bool:
+        """Begin to record and push, and say so; a second start changes nothing."""
         with self.lock:
             if self.pusher is not None:
-                return
+                return False
             self._remember()
             # The same as before a shutdown: another would count all that was counted once more.
             self.identity = self.identity or Identity(name)
@@ -161,6 +173,7 @@ class Library:
             SWITCH.on = True
             cells.begun()
             self.pusher.start()
+            return True
 
     def _remember(self) -> None:
         """Ask to be told of forks and the end, once."""
@@ -169,6 +182,8 @@ class Library:
             atexit.register(self.stop, ENDING)
             if hasattr(threading, "_register_atexit"):  # as concurrent.futures does, whose end must come later
                 threading._register_atexit(self.finish_loading)  # noqa: SLF001
+            if _MULTIPROCESSING in sys.modules:
+                _finalize(self)  # this may be a worker of it
             os.register_at_fork(before=self.before_fork, after_in_parent=self.after_fork, after_in_child=self.go_on)
 
     def finish_loading(self) -> None:
@@ -193,20 +208,23 @@ class Library:
 
     def before_fork(self) -> None:
         """Wait until nothing is half done."""
-        pusher, util = self.pusher, sys.modules.get("multiprocessing.util")
-        self.waits = pusher is not None and pusher.busy.acquire(timeout=PATIENCE)
-        if util is not None:
+        pusher, util = self.pusher, sys.modules.get(_MULTIPROCESSING)
+        if pusher is not None and pusher.busy.acquire(timeout=PATIENCE):
+            self.held[threading.get_ident()] = pusher.busy
+        if util is not None and not self.follows:
+            self.follows = True
             util.register_after_fork(self, _finalize)
 
     def after_fork(self) -> None:
         """Go on in the parent."""
-        if self.waits and self.pusher is not None:
-            self.pusher.busy.release()
-        self.waits = False
+        held = self.held.pop(threading.get_ident(), None)
+        if held is not None:
+            held.release()
 
     def go_on(self) -> None:
         """Push as another instance, by a thread of its own: the parent's did not come along."""
         self.lock = RLock()
+        self.held.clear()
         if self.identity is not None:
             self.identity.fork()
         if self.pusher is not None:
@@ -218,7 +236,7 @@ class Library:
 
 def _finalize(library: Library) -> None:
     """Let a child of `multiprocessing` push at its end, which passes by `atexit`."""
-    sys.modules["multiprocessing.util"].Finalize(None, library.stop, args=(ENDING,), exitpriority=0)
+    sys.modules[_MULTIPROCESSING].Finalize(None, library.stop, args=(ENDING,), exitpriority=0)
 
 
 _LIBRARY: Final = Library()
@@ -236,16 +254,15 @@ def start(
     try:
         if enabled and os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true":
             name = service_name if isinstance(service_name, str) else None
-            _LIBRARY.start(name, _interval(interval))
-            if runtime:
+            if _LIBRARY.start(name, _interval(interval)) and runtime:
                 watch_runtime()
     except Exception as error:  # noqa: BLE001  # the program comes first
         cells.fail("misuse", "the library cannot start", error)
 
 
-def flush(timeout: float = 5.0) -> bool:
+def flush(timeout: float = FLUSHING) -> bool:
     """Push now, and wait for it at most this many seconds; tell whether all was delivered."""
-    return _LIBRARY.flush(timeout)
+    return _LIBRARY.flush(_timeout(timeout, FLUSHING))
 
 
 def shutdown(timeout: float = ENDING) -> bool:
@@ -253,7 +270,7 @@ def shutdown(timeout: float = ENDING) -> bool:
 
     The end of the program does the same by itself.
     """
-    return _LIBRARY.stop(timeout)
+    return _LIBRARY.stop(_timeout(timeout, ENDING))
 
 
 def _interval(given: float | None) -> float:
@@ -261,7 +278,16 @@ def _interval(given: float | None) -> float:
     for text, unit in ((os.environ.get("OTEL_METRIC_EXPORT_INTERVAL"), 1e-3), (given, 1.0)):
         try:
             if text is not None and float(text) > 0:
-                return max(SHORTEST, float(text) * unit)
-        except (TypeError, ValueError):
+                return min(max(SHORTEST, float(text) * unit), LONGEST)
+        except (TypeError, ValueError, OverflowError):
             cells.fail("misuse", "the interval is a number")
     return INTERVAL
+
+
+def _timeout(given: float, usual: float) -> float:
+    """Take how many seconds somebody waits."""
+    try:
+        return min(max(0.0, float(given)), LONGEST)
+    except (TypeError, ValueError, OverflowError):
+        cells.fail("misuse", "a timeout is a number of seconds")
+        return usual

@@ -71,6 +71,8 @@ class Timer:
 
     # -- as wrapping.Measured ---------------------------------------------
 
+    passed = None
+
     def begin(self, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
         """Begin with a function's call."""
         self.start()
@@ -82,6 +84,10 @@ class Timer:
     def failed(self, error: BaseException) -> None:
         """End with what was raised."""
         self.complete(outcome(error)[0])
+
+    def abandoned(self) -> None:
+        """End as nobody waits for it any more."""
+        self.complete("unknown")
 
 
 class Turn(Timer):
@@ -105,7 +111,7 @@ class Session(Timer):
         start, self._start = self._start, -1.0
         active = cells.gauge("agent.sessions.active")
         if start >= 0.0 and active.value:  # in a forked child, its parent's sessions are none of its own
-            active.add(-1.0)
+            active.value -= 1.0  # after a shutdown as well: what is over would be active at the next start
 
     def _begun(self) -> None:
         cells.counter("agent.sessions").add()

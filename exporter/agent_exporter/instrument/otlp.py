@@ -22,7 +22,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from .. import __version__
 from ..model import Kind
-from .cells import INSTRUMENTS, Distribution, Point
+from .cells import Distribution, Point
+from .families import INSTRUMENTS
 
 SCOPE: Final = "agent_exporter.instrument"  # by which the collector knows what the library tells
 TIMEOUT: Final = 5.0  # seconds for a push with all its tries, unless OTEL_EXPORTER_OTLP_TIMEOUT says otherwise
@@ -52,18 +53,29 @@ def _said(what: str) -> str:
     return os.environ.get(f"OTEL_EXPORTER_OTLP_METRICS_{what}") or os.environ.get(f"OTEL_EXPORTER_OTLP_{what}") or ""
 
 
-def hush(noticed: Callable[[], None]) -> None:
-    """Let nothing that this thread does be logged or traced by others; `noticed` is called for every warning."""
+def hush(noticed: Callable[[], None]) -> Callable[[], None]:
+    """Let nothing that this thread does be logged or traced by others; `noticed` is called for every warning.
+
+    Gives what ends that.
+    """
     context.attach(context.set_value(context._SUPPRESS_INSTRUMENTATION_KEY, True))  # noqa: SLF001  # as the SDK does
-    own = threading.get_ident()
+    own = threading.current_thread()  # not its number, which another has when this one is over, also in a child
 
     def foreign(record: logging.LogRecord) -> bool:
-        if record.thread == own and record.levelno >= logging.WARNING:
+        ours = threading.current_thread() is own
+        if ours and record.levelno >= logging.WARNING:
             noticed()
-        return record.thread != own
+        return not ours
 
-    for name in [name for name in logging.root.manager.loggerDict if name.startswith(_NOISY)]:
-        logging.getLogger(name).addFilter(foreign)
+    loggers = [logging.getLogger(name) for name in [*logging.root.manager.loggerDict] if name.startswith(_NOISY)]
+    for logger in loggers:
+        logger.addFilter(foreign)
+
+    def end() -> None:
+        for logger in loggers:
+            logger.removeFilter(foreign)
+
+    return end
 
 
 def data(points: Iterable[Point], resource: Mapping[str, Any]) -> sdk.MetricsData:

@@ -16,6 +16,7 @@ from typing import Final, Literal, NamedTuple, Self
 
 from . import cells
 from .cells import SWITCH
+from .families import OTHER
 
 MAX_NAMES: Final = 500  # profiles and their steps; what is beyond is `other`
 OPERATION: Final = "agent.operation.duration"
@@ -72,7 +73,7 @@ class Totals:
         if self._watch is None:
             self._watch = cells.watch(GROWTH, self._growth, fresh=True)
         if name not in self._of and len(self._of) >= MAX_NAMES:
-            name = cells.OTHER
+            name = OTHER
         self._of.setdefault(name, Total()).add(seconds, growth)
         cells.histogram(OPERATION, operation=f"profile.{name}", status=status).record(seconds)
 

@@ -29,13 +29,13 @@ def watch_queue(queue: Q, name: str, *, waits: bool = False) -> Q:
     """
     try:
         if not callable(getattr(queue, "qsize", None)):
-            unknown("a queue", queue)
+            unknown("a queue", queue, instead="a queue has qsize(); stamped(queue, name) needs put() and get() only")
             return queue
         observe(queue, ("name", name), [Row("agent.queue.size", {}, _size), Row("agent.queue.limit", {}, _limit)])
         if waits and is_a(queue, *KEEPING):
             graft(queue, lambda base: _stamping(base, name))
         elif waits:
-            unknown("the waits in a queue", queue)
+            unknown("the waits in a queue", queue, instead="stamped(queue, name) measures those of any queue")
     except Exception as error:  # noqa: BLE001  # the agent goes on without
         unknown("a queue", queue, error)
     return queue
@@ -61,8 +61,11 @@ def _stamping(base: Any, name: str) -> dict[str, Method]:
     """
     waited = histogram("agent.queue.wait.duration", name=name)
     stamps: dict[int, deque[float]] = {}
+    many = getattr(base, "_qsize", base.qsize)  # of a queue.Queue, whose `qsize` would wait for whoever puts
 
     def put(self: Any, item: Any) -> None:
+        if stamps and not many(self):
+            stamps.clear()  # somebody emptied it at once; others may have the identities now
         base._put(self, item)  # noqa: SLF001  # made to be overridden: see the comments in queue.py
         stamps.setdefault(id(item), deque()).append(monotonic())
 

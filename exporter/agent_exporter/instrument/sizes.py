@@ -23,6 +23,13 @@ def _text(value: str) -> int:
     return len(value.encode("utf-8", "surrogatepass"))
 
 
+def _view(value: memoryview) -> int:
+    try:
+        return value.nbytes
+    except ValueError:  # it was released
+        return 0
+
+
 def _some(values: Collection[object], most: int) -> tuple[object, ...]:
     # Copied in one step: another thread may change what is walked through.
     if len(values) <= most:
@@ -38,7 +45,7 @@ _PLAIN: Final[dict[type, Callable[..., int]]] = {
     str: _text,
     bytes: len,
     bytearray: len,
-    memoryview: lambda value: value.nbytes,
+    memoryview: _view,
 }
 _PARTS: Final[dict[type, Callable[..., Sequence[object]]]] = {
     list: lambda value, most: value[:most],

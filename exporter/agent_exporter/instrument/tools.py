@@ -8,33 +8,39 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
+from types import CoroutineType
 from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, overload
 
 from . import cells, given
-from .cells import ATTRIBUTED, SWITCH, Histogram
+from .cells import SWITCH, Histogram
+from .families import ATTRIBUTED
 from .sizes import size
 from .tracks import MAX_TRACKS, STATUSES, TRACKS, Options, Status, Track, chance, clock, outcome
-from .wrapping import NOTHING, dressed, kind, name_of, wrap
+from .wrapping import NOTHING, dressed, kind, later, misfit, name_of, wrap
 
 ToolType = Literal["function", "builtin", "mcp", "unknown"]
 Memory = Literal["tracemalloc", "rss"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
+Read = tuple[Callable[[Any], Any], str]
+
 MAX_ATTRIBUTES: Final = 8
 MAX_WEIGHT: Final = 1_000_000  # calls that one timed call may stand for
+_NAMES: Final = (str, bytes, int, float, complex, type(None))  # what is a name, or was meant to be one
 
 
 class Tool:
     """A tool to decorate a function with, or one call of it."""
 
-    __slots__ = ("_memory", "_said", "_start", "_track", "_weight")
+    __slots__ = ("_memory", "_said", "_start", "_track", "_weight", "_yielded")
 
     def __init__(self, said: Options, track: Track | None = None) -> None:
         self._said, self._track = said, track
         self._start = -1.0  # not running
         self._memory = 0
         self._weight = 1
+        self._yielded = -1  # nothing adds up what is yielded
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Measure every call of a function."""
@@ -102,16 +108,34 @@ class Tool:
             if args or kwargs:
                 self.input((*args, *kwargs.values()))
 
+    @property
+    def passed(self) -> Callable[[object], None] | None:
+        """Give what adds up the sizes of what is yielded, if they are measured."""
+        if self._start < 0.0 or not self._weight or self._find().output is None:
+            return None
+        self._yielded = 0
+        return self._add
+
+    def _add(self, item: object) -> None:
+        self._yielded += size(item)
+
     def done(self, result: object) -> None:
-        """End with what a function returned."""
+        """End with what a function returned, or with nothing but what was yielded."""
+        into = self._find().output
         if result is not NOTHING and self._start >= 0.0:
             self.output(result)
+        elif into is not None and self._yielded >= 0:
+            into.record(self._yielded, self._weight)
         self.complete()
 
     def failed(self, error: BaseException) -> None:
         """End with what was raised."""
         status, error_type = outcome(error)
         self.complete(status, error_type=error_type)
+
+    def abandoned(self) -> None:
+        """End as nobody waits for it any more."""
+        self.complete("unknown", error_type="GeneratorExit")
 
 
 @overload
@@ -144,6 +168,9 @@ def tool(name: Any = "", /, **said: Any) -> Any:
     """
     if callable(name) or isinstance(name, (staticmethod, classmethod)):
         return _decorated(name, Options(""))
+    if not isinstance(name, _NAMES):
+        misfit(name)  # as a decorator above what a framework has made of a function, it is not to take its place
+        return name
     if said or type(name) is not str:
         return Tool(_options(name, **said))
     return Tool(TRACKS.plain.get(name) or _plain(name))
@@ -164,6 +191,9 @@ def wrap_tools(tools: Any, **said: Any) -> Any:
     """Measure a whole toolbox: a mapping of names to functions, or functions; `said` as for `tool`."""
     if isinstance(tools, Mapping):
         return {name: _decorated(each, _options(str(name), **said)) for name, each in tools.items()}
+    if isinstance(tools, str) or not isinstance(tools, Iterable):
+        cells.fail("misuse", "wrap_tools() takes a mapping of names to functions, or a list of functions")
+        return tools
     return [_decorated(each, _options("", **said)) for each in tools]
 
 
@@ -180,12 +210,13 @@ def _plain(name: str) -> Options:
 
 def _options(name: object = "", **said: Any) -> Options:
     """Make options of what was said; what makes no sense is left out and told of once."""
-    found = {key: _taken(read, said[key]) for key, read in _READ.items() if said.get(key) is not None}
+    which = f"tool({name!r})" if isinstance(name, str) and name else "tool()"
+    found = {key: _taken(read, said[key]) for key, (read, _) in _READ.items() if said.get(key) is not None}
     for key in [key for key, value in found.items() if value is None]:
         del found[key]
-        cells.fail("misuse", f"tool() cannot use this {key}")
+        cells.fail("misuse", f"{which} is measured without its {key}, which {_READ[key][1]}")
     if unknown := sorted(said.keys() - _READ.keys()):
-        cells.fail("misuse", f"tool() takes no {unknown[0]}")
+        cells.fail("misuse", f"{which} takes no {unknown[0]}, only {', '.join(_READ)}")
     if "sample" in found:
         found["weight"] = found.pop("sample")
     made = Options(given.text(name, "the name of a tool"), **found)
@@ -211,14 +242,24 @@ def _attributes(pairs: object) -> tuple[tuple[str, str], ...] | None:
     return tuple(sorted((str(key), str(value)) for key, value in pairs.items() if key not in ATTRIBUTED.labels))
 
 
-_READ: Final[dict[str, Callable[[Any], Any]]] = {
-    "type": lambda value: value if value in ("function", "builtin", "mcp", "unknown") else None,
-    "interface": lambda value: value if type(value) is str else None,
-    "sample": _weight,
-    "sizes": lambda value: value if type(value) is bool else None,
-    "memory": lambda value: value if value in ("tracemalloc", "rss") else None,
-    "attributes": _attributes,
-    "counts": lambda value: value if type(value) is bool else None,
+def _one_of(*words: object) -> Read:
+    """Take one of a few words."""
+    return lambda value: value if value in words and type(value) in (str, bool) else None, f"is {_listed(words)}"
+
+
+def _listed(words: tuple[object, ...]) -> str:
+    *most, last = [str(word) for word in words]
+    return f"{', '.join(most)} or {last}"
+
+
+_READ: Final[dict[str, Read]] = {  # how each is read, and what it has to be
+    "type": _one_of("function", "builtin", "mcp", "unknown"),
+    "interface": (lambda value: value if type(value) is str else None, "is a text"),
+    "sample": (_weight, f"is a number from {1 / MAX_WEIGHT:f} to 1"),
+    "sizes": _one_of(True, False),
+    "memory": _one_of("tracemalloc", "rss"),
+    "attributes": (_attributes, f"is a mapping of at most {MAX_ATTRIBUTES} names to texts"),
+    "counts": _one_of(True, False),
 }
 
 
@@ -235,7 +276,7 @@ def _decorated(function: Any, said: Options) -> Any:
     if isinstance(function, (staticmethod, classmethod)):
         return type(function)(_decorated(function.__func__, said))
     if not callable(function):
-        cells.fail("misuse", "only functions are wrapped as tools")
+        misfit(function)
         return function
     track = TRACKS.find(_named(said, name_of(function)))
     if track.memory is not None or kind(function) != "plain":
@@ -272,6 +313,8 @@ def _hot(function: Callable[..., Any], track: Track) -> Callable[..., Any]:
             raise
         taken = now() - start
         end(start, None)
+        if result is not None and type(result) is CoroutineType:
+            return later(result, Tool(track.said, track).start())
         ok.total += 1.0
         counts[bisect(bounds, taken)] += weight
         spent.sum += taken * weight
@@ -307,6 +350,8 @@ def _sampled(function: Callable[..., Any], track: Track) -> Callable[..., Any]:
             track.ended(*outcome(error))
             raise
         track.inside -= 1.0
+        if result is not None and type(result) is CoroutineType:
+            return later(result, Tool(track.said, track).start())
         ok.total += 1.0
         failures.value = 0.0
         if named is not None:

@@ -16,10 +16,11 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from random import Random
 from threading import RLock
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from . import cells
-from .cells import ATTRIBUTED, Counter, Gauge, Histogram
+from .cells import Counter, Gauge, Histogram
+from .families import ATTRIBUTED, OTHER
 
 Status = Literal["ok", "error", "rejected", "unknown"]
 
@@ -29,7 +30,11 @@ FAILURES: Final = "agent.interface.consecutive_failures"
 MAX_TRACKS: Final = 1_000  # tools
 STATUSES: Final = ("ok", "error", "rejected", "unknown")
 _INTERRUPTED: Final = (KeyboardInterrupt, SystemExit)
-_CANCELLED: Final = (("asyncio", "CancelledError"), ("trio", "Cancelled"))  # who does not use them need not load them
+_CANCELLED: Final = (  # who does not use them need not load them
+    ("asyncio", "CancelledError"),
+    ("trio", "Cancelled"),
+    ("greenlet", "GreenletExit"),
+)
 clock = time.perf_counter
 chance = Random().random  # noqa: S311  # not the program's own, whose seed is the program's
 
@@ -40,9 +45,14 @@ def outcome(error: BaseException) -> tuple[Status, str]:
     if issubclass(kind, GeneratorExit):
         return "ok", ""
     cancelled = (getattr(sys.modules.get(module), name, ()) for module, name in _CANCELLED)
-    if issubclass(kind, (*_INTERRUPTED, *cancelled)):
-        return "unknown", kind.__name__
-    return "error", kind.__name__
+    return "unknown" if _only(error, (*_INTERRUPTED, *cancelled)) else "error", kind.__name__
+
+
+def _only(error: BaseException, kinds: tuple[Any, ...]) -> bool:
+    """Say whether an error is of these kinds, or a group of nothing else, as a nursery of trio raises them."""
+    if issubclass(type(error), BaseExceptionGroup):
+        return all(_only(each, kinds) for each in BaseExceptionGroup.exceptions.__get__(error))
+    return issubclass(type(error), kinds)
 
 
 def _tracemalloc() -> int:
@@ -180,7 +190,7 @@ class Tracks:
             cells.watch("agent.tool.oldest_active.age", self.ages)
         if len(self.known) >= MAX_TRACKS:
             cells.fail("labels", EXECUTIONS)
-            said = Options(cells.OTHER, interface=cells.OTHER, counts=said.counts)
+            said = Options(OTHER, interface=OTHER, counts=said.counts)
         return self.known.setdefault(said, self.known.get(said) or Track(said))
 
     def active(self) -> Iterator[tuple[dict[str, str], float]]:

@@ -179,11 +179,12 @@ def number(value: object) -> float | None:
     return float(found) if isinstance(found, int | float) else None
 
 
-def unknown(what: str, target: object, error: Exception | None = None) -> None:
-    """Count that something cannot be watched, and say so once for each type."""
+def unknown(what: str, target: object, error: Exception | None = None, *, instead: str = "see docs/library.md") -> None:
+    """Count that something cannot be watched, and say so once for each type, with what can be done instead."""
     if SWITCH.on:
         counter(FAILURES, reason="misuse").add()
     text = f"{what} of type {type(target).__module__}.{type(target).__qualname__}"
     if text not in _TOLD and len(_TOLD) < MAX_TOLD:
         _TOLD.add(text)
-        log.warning("cannot watch %s: %s", text, type(error).__name__ if error else "nothing is known of it")
+        why = type(error).__name__ if error else f"nothing is known of it; {instead}"
+        log.warning("cannot watch %s: %s", text, why)

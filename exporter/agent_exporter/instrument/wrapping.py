@@ -1,7 +1,7 @@
 """Callables of every kind with something measured around them.
 
 Rule: a wrapped callable keeps its kind, signature and type; what it returns, yields and raises passes through
-unchanged, with one more frame in a traceback.
+unchanged, with one more frame in a traceback, or two where what a generator yields is looked at.
 """
 
 from __future__ import annotations
@@ -9,12 +9,21 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from typing import Any, Final, Protocol
+import sys
+import weakref
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from types import CoroutineType
+from typing import Any, Final, Protocol, cast
+
+from . import cells
 
 
 class Measured(Protocol):
     """One call that is measured."""
+
+    @property
+    def passed(self) -> Callable[[object], None] | None:
+        """Give what is to be shown each item that is yielded, if anything; asked once the call has begun."""
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Begin, with what goes in."""
@@ -25,6 +34,9 @@ class Measured(Protocol):
     def failed(self, error: BaseException) -> None:
         """End with an error."""
 
+    def abandoned(self) -> None:
+        """End as nobody waits for it any more."""
+
 
 Make = Callable[[], Measured]
 _ASKED: Final = ("cache_info", "cache_clear", "cache_parameters")  # of functools.lru_cache, which is no function
@@ -32,10 +44,19 @@ NOTHING: Final = object()  # came out: what came out was yielded
 
 
 def wrap(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
-    """Measure every call of a function."""
+    """Measure every call of a function; what is none is given back as it is."""
     if isinstance(function, (staticmethod, classmethod)):
         return type(function)(wrap(function.__func__, make))
+    if not callable(function):
+        misfit(function)
+        return function
     return dressed(_WRAPPERS[kind(function)](function, make), function)
+
+
+def misfit(thing: object) -> None:
+    """Complain of what cannot be measured: a property, or what a framework has made of a function."""
+    kind = type(thing)
+    cells.fail("misuse", f"a {kind.__module__}.{kind.__qualname__} is no function; decorate the function inside it")
 
 
 def dressed(wrapper: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,6 +77,8 @@ def name_of(function: Callable[..., Any]) -> str:
 
 def kind(function: Callable[..., Any]) -> str:
     """Say how a callable has to be called."""
+    while isinstance(function, functools.partial):
+        function = function.func
     called = (function, getattr(type(function), "__call__", None))  # noqa: B004  # the method, not whether there is one
     return next((name for name, test in _TESTS.items() if any(_passes(test, each) for each in called)), "plain")
 
@@ -76,10 +99,33 @@ def _plain(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
         except BaseException as error:
             call.failed(error)
             raise
+        if type(result) is CoroutineType:
+            return later(result, call)
         call.done(result)
         return result
 
     return measured
+
+
+def later(result: CoroutineType[Any, Any, Any], call: Measured) -> Coroutine[Any, Any, Any]:
+    """End a call with the coroutine that a plain function gave back, as those do that decorators put around others."""
+    made = cast("CoroutineType[Any, Any, Any]", _awaited(result, call))
+    made.__name__, made.__qualname__ = result.__name__, result.__qualname__  # which Python's warnings say
+    weakref.finalize(made, call.abandoned).atexit = False  # nobody need await it
+    return made
+
+
+async def _awaited(result: Coroutine[Any, Any, Any], call: Measured) -> Any:
+    try:
+        value = await result
+    except GeneratorExit:
+        call.abandoned()
+        raise
+    except BaseException as error:
+        call.failed(error)
+        raise
+    call.done(value)
+    return value
 
 
 def _coroutine(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
@@ -88,6 +134,9 @@ def _coroutine(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
         call.begin(args, kwargs)
         try:
             result = await function(*args, **kwargs)
+        except GeneratorExit:
+            call.abandoned()
+            raise
         except BaseException as error:
             call.failed(error)
             raise
@@ -102,7 +151,11 @@ def _generator(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
         call = make()
         call.begin(args, kwargs)
         try:
-            result = yield from function(*args, **kwargs)
+            inner, passed = function(*args, **kwargs), call.passed
+            result = yield from inner if passed is None else _shown(inner, passed)
+        except GeneratorExit:
+            call.done(NOTHING)
+            raise
         except BaseException as error:
             call.failed(error)
             raise
@@ -112,18 +165,43 @@ def _generator(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
     return measured
 
 
+def _shown(inner: Generator[Any, Any, Any], passed: Callable[[object], None]) -> Generator[Any, Any, Any]:
+    """Do what `yield from` does, and show each item."""
+    sent: Any = None
+    thrown: BaseException | None = None
+    while True:
+        try:
+            item = inner.send(sent) if thrown is None else inner.throw(thrown)
+        except StopIteration as end:
+            return end.value
+        finally:
+            thrown = None  # else it would hold this frame, and this frame it
+        passed(item)
+        try:
+            sent = yield item
+        except GeneratorExit:
+            inner.close()
+            raise
+        except BaseException as error:  # noqa: BLE001  # it is for the function
+            thrown = error
+
+
 def _async_generator(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
     async def measured(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         call = make()
         call.begin(args, kwargs)
-        inner = function(*args, **kwargs)
-        step: Awaitable[Any] = inner.__anext__()
         try:
+            inner, passed = function(*args, **kwargs), call.passed
+            step = _first(inner)
             while True:
                 try:
                     item = await step
                 except StopAsyncIteration:
                     break
+                finally:
+                    del step  # else what was thrown would hold this frame, and this frame it
+                if passed is not None:
+                    passed(item)
                 try:
                     sent = yield item
                 except GeneratorExit:
@@ -133,12 +211,29 @@ def _async_generator(function: Callable[..., Any], make: Make) -> Callable[..., 
                     step = inner.athrow(thrown)
                 else:
                     step = inner.asend(sent)
+        except GeneratorExit:
+            call.done(NOTHING)
+            raise
         except BaseException as error:
             call.failed(error)
             raise
         call.done(NOTHING)
 
     return measured
+
+
+def _first(inner: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
+    """Ask for the first item without the event loop noting this generator.
+
+    The loop notes what is around it. Were it told of both, it would close both at once at its end, and they would
+    be in each other's way.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return inner.__anext__()
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
 
 
 _WRAPPERS: Final[dict[str, Callable[[Callable[..., Any], Make], Callable[..., Any]]]] = {

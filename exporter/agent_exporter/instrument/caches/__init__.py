@@ -23,6 +23,7 @@ ADAPTERS: Final[dict[str, Callable[[Any, str], bool]]] = {
     "diskcache": diskcache.adapt,
 }
 
+INSTEAD: Final = "instrumented(mapping, name) measures a mapping, and an object with `hits` and `misses` is read"
 C = TypeVar("C")
 
 
@@ -30,7 +31,7 @@ def watch_cache(cache: C, name: str) -> C:
     """Count a cache's look-ups and entries; give back the cache itself."""
     try:
         if not (_by_library(cache, name) or counted.adapt(cache, name)):
-            unknown("a cache", cache)
+            unknown("a cache", cache, instead=INSTEAD)
     except Exception as error:  # noqa: BLE001  # the agent goes on without
         unknown("a cache", cache, error)
     return cache

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import threading
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -72,7 +73,7 @@ def single_flight(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     def decorate(load: Callable[P, R]) -> Callable[P, R]:
         recorded = Loads(name)
         if inspect.isgeneratorfunction(load) or inspect.isasyncgenfunction(load):
-            unknown("a loader", load)
+            unknown("a loader", load, instead="callers can share what is returned, but not what is yielded")
             return cast("Callable[P, R]", load)
         if inspect.iscoroutinefunction(load):
             return cast("Callable[P, R]", _shared_async(cast("Callable[P, Awaitable[Any]]", load), recorded))
@@ -152,15 +153,15 @@ def _shared_async(load: Callable[P, Awaitable[R]], recorded: Loads) -> Callable[
         landed: asyncio.Future[R] = loop.create_future()
         if place is not None:
             flights[place] = landed
-        return await _lead_async(load(*args, **kwargs), recorded, landed, lambda: flights.pop(place, None))
+        return await _lead_async(lambda: load(*args, **kwargs), recorded, landed, lambda: flights.pop(place, None))
 
     return call
 
 
-async def _lead_async(load: Awaitable[R], recorded: Loads, landed: Any, land: Callable[[], object]) -> R:
+async def _lead_async(load: Callable[[], Awaitable[R]], recorded: Loads, landed: Any, land: Callable[[], object]) -> R:
     try:
         with recorded.loading():
-            value = await load
+            value = await load()
     except Exception as error:
         landed.set_exception(error)
         landed.exception()  # nobody need have waited for it
@@ -179,7 +180,10 @@ _MARK: Final = object()
 
 
 def _key(args: tuple[object, ...], kwargs: dict[str, object]) -> Hashable | None:
-    key = (*args, _MARK, *sorted(kwargs.items(), key=lambda item: item[0])) if kwargs else args
+    # The process is in it as a forked child has its parent's loads, which end elsewhere.
+    key: tuple[object, ...] = (os.getpid(), *args)
+    if kwargs:
+        key = (*key, _MARK, *sorted(kwargs.items(), key=lambda item: item[0]))
     try:
         hash(key)
     except TypeError:

@@ -33,6 +33,7 @@ ADAPTERS: Final[dict[str, Adapter]] = {
 }
 NONE_FREE: Final = {"redis": databases.redis_none_free}
 
+INSTEAD: Final = "watch_pool(it, name, used=…, idle=…) reads any object, and pool(name) measures how members are taken"
 P = TypeVar("P")
 
 
@@ -54,7 +55,7 @@ def watch_pool(
         if used or idle:
             _observe(pool, name, limit, used, idle)
         elif not (_by_library(pool, name, limit, waits) or semaphores.telling(pool, name, limit, None)):
-            unknown("a pool", pool)
+            unknown("a pool", pool, instead=INSTEAD)
     except Exception as error:  # noqa: BLE001  # the agent goes on without
         unknown("a pool", pool, error)
     return pool
