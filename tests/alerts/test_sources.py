@@ -12,6 +12,7 @@ import promql_parser as promql
 import pytest
 import yaml
 
+from agent_exporter.catalog import DURATION_BOUNDS
 from alerts.cases import ALERTS, seconds
 from alerts.queries import nodes
 from alerts.test_rules import generator
@@ -34,7 +35,7 @@ each_alert = pytest.mark.parametrize(
 
 def marked(query):
     """Put a mark for every threshold, and a window for every threshold that is one."""
-    return re.sub(r"\$\{[^}]*\}", f"{MARK:.0f}", re.sub(r"\[\$\{[^}]*\}", "[5m", query))
+    return re.sub(r"\$\{[^}]*\}", f"{MARK:.0f}", re.sub(r"\[\$\{[^}]*\}h?", "[5m", query))
 
 
 def components():
@@ -62,7 +63,18 @@ def test_rules_are_what_the_generator_writes():
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("  slow: 30 ", "  slow: abc ", "thresholds.yaml: tools.slow is 'abc', which is no number and no duration"),
+        ("  slow: 30 ", "  slow: abc ", "thresholds.yaml: tools.slow is 'abc', which is no number from 0 on"),
+        ("  slow: 30 ", "  slow: 30s ", "thresholds.yaml: tools.slow is '30s', which is no number from 0 on"),
+        ("  slow: 30 ", "  slow: -5 ", "thresholds.yaml: tools.slow is '-5', which is no number from 0 on"),
+        ("high: 0.10", "high: 10", "thresholds.yaml: tools.error_ratio.high: 10 is no share from 0 to 1"),
+        ("latency: 1 ", "latency: 3 ", "thresholds.yaml: tools.latency: 3 is no bound of a bucket; those are 0.005, "),
+        (
+            'expected: ""',
+            'expected: "support("',
+            "thresholds.yaml: agents.expected: 'support(' is no regular expression",
+        ),
+        ("[5m, 30m,", "[5, 30m,", "thresholds.yaml: each is '5', which is no duration such as 5m"),
+        ("period: 7d", "period: 30d", "thresholds.yaml: slo.period is '30d', which is not one of slo.windows.summed"),
         ("  slow: 30 ", "  slaw: 30 ", "thresholds.yaml: there is no tools.slow"),
         ("tools:\n", "tools: [\n", 'thresholds.yaml", line '),
         ("calls: 150", "call: 150", "thresholds.yaml: there is no each.calls"),
@@ -82,6 +94,28 @@ def test_a_mistake_in_the_thresholds(tmp_path, old, new, said):
     assert (done.returncode, rules.stat().st_mtime_ns) == (1, before)
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_may_be_in_an_expression(tmp_path, program):
+    """A regular expression of a user's comes out as it was meant, quotes and backslashes too."""
+    made = yaml.safe_load((ALERTS / "thresholds.yaml").read_text())
+    made["agents"]["expected"] = 'shop\\.(eu|"us")'
+    rules = tmp_path / "exporter.yml"
+    rules.write_text(generator().page(ALERTS / "source" / "exporter.yaml", made))
+    done = subprocess.run([program("promtool"), "check", "rules", rules], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert r'agent=~"shop\\.(eu|\"us\")"' in rules.read_text()
+
+
+def test_a_size_of_nothing():
+    """Nothing has a size as well."""
+    assert generator().size(0) == "0 B"
+
+
+def test_bounds_are_those_of_the_catalogue():
+    """The bounds that a threshold of a latency may have are those of the histograms."""
+    assert generator().BOUNDS == DURATION_BOUNDS
 
 
 def test_promtool_finds_nothing(program):
