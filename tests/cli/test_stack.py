@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import os
 import re
 import subprocess
@@ -18,7 +20,7 @@ from agent_exporter.cli.stack import files, write
 
 ROOT = Path(__file__).parents[2]
 PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-SECRETS = "alerts/secrets/.gitignore"
+IGNORE = ".gitignore"
 COMPOSE = "docker-compose.yml"
 NOTE = ".agent-exporter.json"
 LINK = re.compile(r"\]\(([\w./-]+)(?:#[^)]*)?\)")
@@ -95,7 +97,7 @@ def _members(wheel: Path) -> dict[str, bytes]:
 
 def test_it_is_what_the_repository_has(written):
     """Every file is the repository's, byte by byte, and nothing of the repository's stack is missing."""
-    found = {name: data for name, data in _files(written).items() if name not in (NOTE, COMPOSE, SECRETS)}
+    found = {name: data for name, data in _files(written).items() if name not in (NOTE, COMPOSE, IGNORE)}
     ours = {name: (ROOT / name).read_bytes() for name in found if not name.endswith(".whl")}
     kept = subprocess.run(
         ["git", "ls-files", "alerts", "dashboards/*.json", "dashboards/provisioning", "docs/runbooks"],
@@ -234,22 +236,42 @@ def test_what_comes_next(stack, tmp_path):
 def test_git_leaves_secrets_out(tmp_path):
     """Who keeps the folder in git does not commit what Alertmanager sends with."""
     write(tmp_path, files(), force=False)
+    (tmp_path / "alerts" / "secrets").mkdir()
     (tmp_path / "alerts" / "secrets" / "slack_url").write_text("secret")
+    (tmp_path / ".env").write_text("GRAFANA_ADMIN_PASSWORD=secret")
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     command = ["git", "-C", tmp_path, "status", "--porcelain", "--untracked-files=all"]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     assert "alerts/alertmanager.yml" in listed
-    assert "secrets" not in listed
+    assert [line for line in listed.splitlines() if "secrets" in line or ".env" in line] == []
 
 
-def test_it_is_said_once(stack, tmp_path):
-    """Once somebody has been told to look, the file is theirs until ours changes again."""
+def test_it_is_said_until_somebody_looked(stack, tmp_path):
+    """Until ours is taken away from beside it, somebody has to look; then it is theirs until ours changes again."""
     stack("1")
-    (tmp_path / "a" / "b.yml").write_text("mine")
+    mine, beside = tmp_path / "a" / "b.yml", tmp_path / "a" / "b.yml.new"
+    mine.write_text("mine")
 
-    assert [stack(content)[0] for content in ("2", "2", "3", "3")] == [1, 0, 1, 0]
-    assert (tmp_path / "a" / "b.yml.new").read_text() == "3"
+    assert [stack(content)[0] for content in ("2", "2")] == [1, 1]
+    beside.unlink()
+    assert [stack(content)[0] for content in ("2", "3", "3")] == [0, 1, 1]
+    assert (mine.read_text(), beside.read_text()) == ("mine", "3")
+
+
+@pytest.mark.parametrize("name", ["../other.txt", "/tmp/other.txt"])
+def test_a_note_that_leads_elsewhere(tmp_path, name):
+    """What a note names outside the folder is not removed, whoever wrote that."""
+    other = tmp_path / "other.txt"
+    other.write_text("1")
+    name = str(other) if name.startswith("/") else name
+    folder = tmp_path / "folder"
+    write(folder, {"a": b"1"}, force=False)
+    digest = hashlib.sha256(b"1").hexdigest()
+    (folder / NOTE).write_text(json.dumps({"files": {name: digest}}))
+    write(folder, {"a": b"1"}, force=False)
+
+    assert other.exists()
 
 
 def test_a_note_that_is_broken(tmp_path):

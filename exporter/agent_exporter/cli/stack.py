@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from importlib.metadata import PackageNotFoundError
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 import click
@@ -22,7 +23,8 @@ from .wheel import wheel
 
 _NOTE: Final = ".agent-exporter.json"
 _COMPOSE: Final = "docker-compose.yml"
-_SECRETS: Final = "alerts/secrets/.gitignore"  # who keeps DIR in git does not commit them
+_IGNORE: Final = ".gitignore"
+_SECRETS: Final = b"/.env\n/alerts/secrets/\n"  # who keeps DIR in git does not commit them
 # The lines of the image that build the wheel in a clone; here it is built already.
 _FROM_CLONE: Final = re.compile(r"^( +)COPY pyproject\.toml .*\n(?:.*\n)*?\1RUN pip wheel .*\n", re.MULTILINE)
 _SAID: Final = {
@@ -34,7 +36,8 @@ _SAID: Final = {
     "kept": "CHANGED BY YOU AND BY US: yours is kept, ours is beside it, in {}.new",
 }
 _LOOK: Final = """
-First put together what you changed and what is new (`diff FILE FILE.new`), and remove the .new files."""
+First put together what you changed and what is new (`diff FILE FILE.new`), and remove the .new files. Rules need not
+be: with your thresholds, `python3 alerts/generate.py` writes them again."""
 _RELOAD: Final = """  docker compose kill --signal HUP prometheus alertmanager   they run: let them read what changed
 """
 _NEXT: Final = """
@@ -77,7 +80,7 @@ def command(folder: Path, *, force: bool) -> None:
     )
     if "kept" in done.values():
         click.echo(_LOOK)
-    click.echo(_NEXT.format(folder=folder, reload=_RELOAD if "updated" in done.values() else ""))
+    click.echo(_NEXT.format(folder=shlex.quote(str(folder)), reload=_RELOAD if "updated" in done.values() else ""))
     if "kept" in done.values():
         raise SystemExit(1)
 
@@ -86,7 +89,7 @@ def files() -> dict[str, bytes]:
     """Return all that the stack consists of, by path."""
     name, packed = wheel()
     found = {str(path): file.read_bytes() for path, file in shipped().items()}
-    made = {_COMPOSE: compose(found[_COMPOSE].decode(), name).encode(), name: packed, _SECRETS: b"*\n"}
+    made = {_COMPOSE: compose(found[_COMPOSE].decode(), name).encode(), name: packed, _IGNORE: _SECRETS}
     return found | made
 
 
@@ -125,9 +128,10 @@ def _put(path: Path, data: bytes, before: str | None, *, force: bool) -> str:
     if force or _digest(there) == before:
         path.write_bytes(data)
         return "updated" if _digest(there) == before else "overwritten"
-    if _digest(data) == before:
+    beside = path.with_name(f"{path.name}.new")
+    if _digest(data) == before and not beside.exists():  # once that is gone, somebody has looked
         return "yours"
-    path.with_name(f"{path.name}.new").write_bytes(data)
+    beside.write_bytes(data)
     return "kept"
 
 
@@ -137,7 +141,15 @@ def _noted(folder: Path) -> dict[str, str]:
         found = json.loads((folder / _NOTE).read_text(encoding="utf-8"))["files"]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return {}
-    return {str(name): str(digest) for name, digest in found.items()} if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    return {str(name): str(digest) for name, digest in found.items() if _is_inside(str(name))}
+
+
+def _is_inside(name: str) -> bool:
+    """Tell whether a path leads nowhere else: what is noted may be removed, and anybody may have written the note."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def _digest(data: bytes) -> str:
