@@ -70,7 +70,7 @@ def edge(value: float) -> str:
 
     The dot is escaped, for `1.0` as a regular expression is also 120.
     """
-    return rf'le=~"{value:g}|{value:.0f}\\.0"' if value == int(value) else f'le="{value:g}"'
+    return rf'le=~"{value:.12g}|{value:.0f}\\.0"' if value == int(value) else f'le="{value:.12g}"'
 
 
 def link(uid: str, **variables: str) -> str:

@@ -25,8 +25,8 @@ BINARY = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 class Limits:
     """Where a value changes its meaning: names of thresholds, from the smallest up, and colours.
 
-    `colours` has one more than there are names: below the first, between, above the last. What is
-    `counted` is a number that needs no threshold: one of it is already too many.
+    `colours` has one more than there are names: below the first, between, above the last. An
+    `int` is a number that needs no threshold.
     """
 
     names: tuple[str | int, ...] = ()

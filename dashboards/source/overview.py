@@ -261,7 +261,7 @@ MONEY = Row(
         ),
     ],
 )
-BUSY = 'system_cpu_time_seconds_total{cpu_mode=~"idle|iowait"}'
+RESTING = 'system_cpu_time_seconds_total{cpu_mode=~"idle|iowait"}'
 
 MACHINE = Row(
     "Is the machine the cause?",
@@ -271,7 +271,7 @@ MACHINE = Row(
             "Do the machine's processors have room? Near 100 % everything waits.",
             "percentunit",
             Query(
-                f"max(1 - sum by (instance) (rate({BUSY}[{RATE}])) / sum by (instance)"
+                f"max(1 - sum by (instance) (rate({RESTING}[{RATE}])) / sum by (instance)"
                 f" (rate(system_cpu_time_seconds_total[{RATE}])))",
                 "busy",
             ),

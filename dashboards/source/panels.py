@@ -130,7 +130,6 @@ def dial(
     unit: str,
     *queries: Query,
     limits: Limits,
-    high: float = 1,
     empty: str = "No data",
     size: tuple[int, int] = (6, 8),
 ) -> dashboard.Panel:
@@ -140,7 +139,7 @@ def dial(
         reduce_options=common.ReduceDataOptions(values=False, calcs=["lastNotNull"], fields=""),
     )
     config = fields(unit, empty, limits, dashboard.FieldColorModeId.THRESHOLDS)
-    config.min_val, config.max_val, config.mappings = 0, high, [silence(empty)]
+    config.min_val, config.max_val, config.mappings = 0, 1, [silence(empty)]
     return panel("gauge", title, question, queries, config, options, limits=limits, size=size, instant=True)
 
 

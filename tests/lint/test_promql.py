@@ -130,7 +130,6 @@ def test_strangers_are_told(lexicon):
 
     assert reading.mistakes == []
     assert reading.strangers == {"node_load1", "claude_code_session_count_total"}
-    assert reading.names == {"node_load1", "claude_code_session_count_total", "up"}
 
 
 def test_what_a_query_selects():

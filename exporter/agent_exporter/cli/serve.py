@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from uvloop import new_event_loop
 
 from .. import collector
 from ..config import Address, Addresses, Config, ConfigError, load
@@ -24,11 +25,6 @@ from ..config.keys import FIELDS, notation
 from ..config.sources import flag
 from ..dialects import DialectError
 from . import log
-
-if sys.platform == "win32":  # there is no uvloop for it
-    from asyncio import new_event_loop
-else:
-    from uvloop import new_event_loop
 
 logger = logging.getLogger(__name__)
 

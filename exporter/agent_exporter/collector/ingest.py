@@ -6,7 +6,6 @@ of what it keeps. It is the one writer of the store: whoever calls holds its loc
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Container, Hashable, Iterable, Sequence
@@ -29,7 +28,6 @@ from .pushers import Pushers
 from .repeats import Repeats
 from .targets import Targets
 
-log = logging.getLogger("agent_exporter")
 Intakes = dict[Key, Intake]
 Measure = Callable[[bytes, Resource, Scope, float], list[Measurement]]  # the time in Unix seconds
 

@@ -99,11 +99,7 @@ def check_board(path: Path, lexicon: Lexicon) -> Report:
         for name in board.unknown(query.text):
             report.add(query.place, f"there is no variable `${name}`{meant(name, board.values)}")
         reading = promql.read(board.filled(query.text), lexicon)
-        report.queries += 1
-        report.strangers |= reading.strangers
-        report.unknown |= reading.unknown
-        for mistake in reading.mistakes:
-            report.add(query.place, mistake)
+        report.take(query.place, reading)
         for label in query.taken:
             if reading.labels is not None and label not in {*reading.labels, *lexicon.allowed, "__name__"}:
                 report.add(query.place, f"there is no label `{label}` to show{meant(label, reading.labels)}")

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
+from .lexicon import Labels
+
 _CLOSE = 0.6  # how alike a name must be to be meant
 
 
@@ -27,6 +29,16 @@ class Finding:
 
 
 @dataclass(slots=True)
+class Reading:
+    """What was understood of a query."""
+
+    labels: Labels = None
+    strangers: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
+    mistakes: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Report:
     """What was found in a file, and how much was looked at."""
 
@@ -35,6 +47,14 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     strangers: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)  # series that would be ours, and that a user may have of his own
+
+    def take(self, place: str, reading: Reading) -> None:
+        """Note what was understood of a query."""
+        self.queries += 1
+        self.strangers |= reading.strangers
+        self.unknown |= reading.unknown
+        for mistake in reading.mistakes:
+            self.add(place, mistake)
 
     def add(self, place: str, text: str) -> None:
         """Note a finding."""

@@ -13,28 +13,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import promql_parser as promql
 
-from .findings import meant
+from .findings import Reading, meant
 from .lexicon import NAMESPACES, Labels, Lexicon
 
 _NOTHING: Final[frozenset[str]] = frozenset()
 _SET_OPERATORS: Final = {"and", "unless"}
 _NO_SERIES: Final = {"vector", "time", "scalar", "pi"}  # what comes out has no labels
-
-
-@dataclass(slots=True)
-class Reading:
-    """What was understood of a query."""
-
-    labels: Labels = None
-    names: set[str] = field(default_factory=set)
-    strangers: set[str] = field(default_factory=set)
-    unknown: set[str] = field(default_factory=set)
-    mistakes: list[str] = field(default_factory=list)
 
 
 def read(text: str, lexicon: Lexicon) -> Reading:
@@ -116,7 +104,6 @@ class _Reader:
         name, matchers = _taken_apart(node)
         if name is None:
             return self.nameless(matchers)
-        self.reading.names.add(name)
         if not self.lexicon.knows(name):
             if self.lexicon.is_ours(name):
                 self.reading.unknown.update([] if ":" in name else [name])
@@ -143,7 +130,7 @@ class _Reader:
         patterns = [each.value for each in matchers if each.name == "__name__" and each.op == promql.MatchOp.Re]
         found = [name for pattern in patterns for name in self.lexicon.fitting(pattern)]
         for pattern in patterns:
-            if pattern.startswith("agent_") and not found:
+            if pattern.startswith(NAMESPACES) and not found:
                 self.wrong(f"no series has a name like `{pattern}`")
         return _united(self.lexicon.labels(name) for name in found) if found else None
 

@@ -89,11 +89,7 @@ def check_rules(file: RuleFile, lexicon: Lexicon) -> Report:
     report = file.report
     for rule in file.rules:
         reading = promql.read(rule.expr, lexicon)
-        report.queries += 1
-        report.strangers |= reading.strangers
-        report.unknown |= reading.unknown
-        for mistake in reading.mistakes:
-            report.add(rule.place("expr"), mistake)
+        report.take(rule.place("expr"), reading)
         if not rule.is_record:
             _check_templates(rule, reading.labels, report)
     return report
