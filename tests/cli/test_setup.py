@@ -296,6 +296,7 @@ def test_toml_files_that_are_left_alone(text, message, tmp_path):
         ('tags = ["mine", "ours"]', ["mine", "ours", "more"]),
         ('tags = [\n  "more",  # why\n  "ours",\n]', ["more", "ours"]),
         ('tags = [\n  "mine",  # why\n]', ["mine", "ours", "more"]),
+        ('tags = ["more@2", "ours-too@1"]', ["more@2", "ours-too@1", "ours"]),
     ],
 )
 def test_lists_in_toml(there, then, tmp_path):
@@ -386,6 +387,11 @@ def test_write_keeps_the_rest(settings):
         (["mine"], ["mine", "@devtheops/opencode-plugin-otel"]),
         (["@devtheops/opencode-plugin-otel", "mine"], ["@devtheops/opencode-plugin-otel", "mine"]),
         ([], ["@devtheops/opencode-plugin-otel"]),
+        (["@devtheops/opencode-plugin-otel@1.2.3", "mine"], ["@devtheops/opencode-plugin-otel@1.2.3", "mine"]),
+        (
+            ["@devtheops/opencode-plugin-otel-x@1", 3],
+            ["@devtheops/opencode-plugin-otel-x@1", 3, "@devtheops/opencode-plugin-otel"],
+        ),
     ],
 )
 def test_lists_in_json(there, then, settings):
@@ -397,6 +403,17 @@ def test_lists_in_json(there, then, settings):
 
     assert result.exit_code == 0, result.output
     assert json.loads(settings.read_text()) == {"plugin": then}
+
+
+def test_settings_with_comments_beside_the_wanted_ones(tmp_path):
+    """Who has only the file for JSON with comments is told that another one is made; not the second time."""
+    wanted, other = tmp_path / "opencode.json", tmp_path / "opencode.jsonc"
+    other.write_text("{} // mine")
+
+    first, second = (run("opencode", "--write", "--yes", "--settings", wanted).stderr for _ in range(2))
+
+    assert first.startswith(f"Warning: {other} is there and {wanted} is not; ")
+    assert second == ""
 
 
 LEFT = {

@@ -64,7 +64,12 @@ def lacking(path: Path, there: object, wanted: Sequence[Any], where: str) -> lis
     """Return what of a list is not in the user's; what the user has there stays, so that lists only grow."""
     if not isinstance(there, list):
         raise click.ClickException(f"{path}: `{where}` is not a list; make it one, or change it by hand")
-    return [value for value in wanted if value not in there]
+    return [value for value in wanted if not any(_same(value, each) for each in there)]
+
+
+def _same(wanted: object, there: object) -> bool:
+    """Tell whether an entry is there already: as it is, or as a package of a version that the user chose."""
+    return there == wanted or (isinstance(there, str) and there.startswith(f"{wanted}@"))
 
 
 # -- JSON ---------------------------------------------------------------------

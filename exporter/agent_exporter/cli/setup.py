@@ -87,6 +87,7 @@ def setup(
     else:
         path = settings or Path(found.settings.path).expanduser()
         _warn_of(found.not_with, known, path, ends)
+        _warn_of_comments(path)
         files.write(path, _filled(found.settings.merge, ends), yes=yes)
         if left := "\n\n".join(_left(found, found.settings, ends)):
             click.echo(f"\nStill to do, or to know:\n\n{left}")
@@ -117,6 +118,14 @@ def _warn_of(other: str | None, known: Mapping[str, Setup], path: Path, ends: Ma
     there = known.get(other or "")
     if there and there.settings and files.holds(path, _filled(there.settings.merge, ends)):
         text = f"{path} has what `agent-exporter setup {other}` writes, too; with both all counts twice: take one out"
+        click.echo(f"Warning: {text}", err=True)
+
+
+def _warn_of_comments(path: Path) -> None:
+    """Warn if the user's settings are in a file of the other ending, the one for JSON with comments."""
+    other = path.with_suffix(".jsonc")
+    if path.suffix == ".json" and other.exists() and not path.exists():
+        text = f"{other} is there and {path} is not; if you would rather have all in one file, add this there by hand"
         click.echo(f"Warning: {text}", err=True)
 
 
