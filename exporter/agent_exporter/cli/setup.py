@@ -25,6 +25,7 @@ HTTP_ENDPOINT: Final = "http://127.0.0.1:4318"
 GRPC_ENDPOINT: Final = "http://127.0.0.1:4317"
 HTTP_PORT: Final = 4318
 GRPC_PORT: Final = 4317
+_SIGNAL_PATHS: Final = ("/v1/metrics", "/v1/logs", "/v1/traces")
 _CLOSE: Final = 0.5  # how alike a name must be to be meant
 
 
@@ -38,7 +39,10 @@ def _endpoint(_context: click.Context, _option: click.Parameter, value: str | No
         usable = False
     if not usable:
         raise click.BadParameter(f"give a URL such as {HTTP_ENDPOINT}")
-    return value.rstrip("/")
+    value = value.rstrip("/")
+    if end := next((end for end in _SIGNAL_PATHS if value.endswith(end)), None):
+        raise click.BadParameter(f"give the address without {end}, which is added where an agent needs it")
+    return value
 
 
 @click.command("setup")
