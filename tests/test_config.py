@@ -307,6 +307,38 @@ def test_dialects_that_are_not_there(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("one", "two", "meets"),
+    [
+        ("127.0.0.1:1", "127.0.0.1:1", True),
+        ("localhost:1", "127.0.0.1:1", True),
+        ("0.0.0.0:1", "127.0.0.1:1", True),
+        ("10.0.0.1:1", "[::]:1", True),
+        ("127.0.0.1:1", "10.0.0.1:1", False),
+        ("127.0.0.1:1", "[::1]:1", False),
+        ("127.0.0.1:1", "127.0.0.1:2", False),
+        ("127.0.0.1:0", "127.0.0.1:0", False),
+    ],
+)
+def test_addresses_that_meet(one, two, meets):
+    """Two addresses meet at a port of one host, or if one of them is every host; port 0 is a free one each time."""
+    assert (address(one).meets(address(two)), address(two).meets(address(one))) == (meets, meets)
+
+
+def test_two_doors_on_one_port(tmp_path):
+    """Both keys are named, at the place that asks for what the other has."""
+    file = write(tmp_path, "web:\n  listen_address: 127.0.0.1:4317\n")
+    advice = "give one of them another port"
+
+    assert problems(file) == [
+        f"{file}:2: web.listen_address: 127.0.0.1:4317 is taken by otlp.grpc_address (127.0.0.1:4317); {advice}"
+    ]
+    assert problems(flags={"otlp.grpc_address": "0.0.0.0:9464"}) == [
+        f"--otlp.grpc-address: 0.0.0.0:9464 is taken by web.listen_address (127.0.0.1:9464); {advice}"
+    ]
+    assert load(flags=dict.fromkeys(["otlp.grpc_address", "otlp.http_address", "web.listen_address"], "[::]:0"))
+
+
 def test_an_empty_path_is_none():
     """An empty state path switches persistence off."""
     assert load(environment={"AGENT_EXPORTER_STATE_PATH": ""}).state.path is None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from .keys import ENTRY, FIELDS, Config, Key, notation
+from .notation import Address
 
 PREFIX = "AGENT_EXPORTER_"
 # Kubernetes gives every pod such variables for a service called agent-exporter; they are not ours.
@@ -60,8 +62,8 @@ def load(
         config = Config.model_validate(_nest(settings))
     except ValidationError as error:
         raise ConfigError([_problem(detail, settings) for detail in error.errors()]) from None
-    if lost := list(_lost(config, settings)):
-        raise ConfigError(lost)
+    if wrong := [*_lost(config, settings), *_shared(config, settings)]:
+        raise ConfigError(wrong)
     return config
 
 
@@ -77,6 +79,7 @@ def flag(key: Key) -> str:
 
 VARIABLES = {variable(key): key for key in FIELDS}
 SECTIONS = {key[:depth] for key in FIELDS for depth in range(1, len(key))}
+DOORS = (("otlp", "grpc_address"), ("otlp", "http_address"), ("web", "listen_address"))
 PATH_KEYS = {("dialects", "paths"), ("state", "path")}
 
 
@@ -186,6 +189,17 @@ def _lost(config: Config, settings: Mapping[Key, Setting]) -> Iterator[str]:
             yield f"{where}: {_dotted(key)}: {path} cannot be read: {error.strerror}"
 
 
+def _shared(config: Config, settings: Mapping[Key, Setting]) -> Iterator[str]:
+    """Name every two doors that would listen on the same port, with the place that asks for it."""
+    at: dict[Key, Address] = {key: getattr(getattr(config, key[0]), key[1]) for key in DOORS}
+    for one, two in combinations(DOORS, 2):
+        if at[one].meets(at[two]):
+            key, other = (two, one) if two in settings else (one, two)
+            where = settings[key].where if key in settings else "configuration"
+            taken = f"{at[key]} is taken by {_dotted(other)} ({at[other]}); give one of them another port"
+            yield f"{where}: {_named(key, where)}{taken}"
+
+
 def _nest(settings: Mapping[Key, Setting]) -> dict[str, Any]:
     """Turn flat keys into nested sections; a value where a section belongs stays for validation to refuse."""
     tree: dict[str, Any] = {}
@@ -210,8 +224,12 @@ def _problem(detail: Any, settings: Mapping[Key, Setting]) -> str:  # noqa: ANN4
     key = tuple(part for part in location if isinstance(part, str))
     setting = settings.get(key)
     where = next((settings[at].where for at in settings if at[: len(key)] == key), "configuration")
-    named = "" if where == flag(key) else f"{_dotted(key)}: "  # a flag says its key
-    return f"{where}: {named}{_reason(detail, key, setting)}"
+    return f"{where}: {_named(key, where)}{_reason(detail, key, setting)}"
+
+
+def _named(key: Key, where: str) -> str:
+    """Name a key, unless it was set by its flag, which says its key."""
+    return "" if where == flag(key) else f"{_dotted(key)}: "
 
 
 def _reason(detail: Any, key: Key, setting: Setting | None) -> str:  # noqa: ANN401 - same
