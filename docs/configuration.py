@@ -23,8 +23,9 @@ Everything has a default; nothing has to be set. What is set later wins:
 
 `agent-exporter check --config FILE` says what is wrong: file and line, key, value and what is allowed.
 Unknown keys and unknown `AGENT_EXPORTER_` variables are refused. `kill -HUP` or `POST /-/reload` reads the
-sources again; a configuration with a mistake changes nothing. Addresses, timeouts, `state.path`,
-`metrics.translation_strategy` and `metrics.created` are followed at the next start only; the log says so.
+sources again; a configuration with a mistake changes nothing. `otlp`, `web`, `state`, `metrics.translation_strategy`,
+`metrics.created` and, of `limits`, all timeouts, `body_bytes`, `in_flight_requests`, `in_flight_bytes` and
+`connections` are followed at the next start only; the log says so.
 
 How values are written:
 

@@ -192,6 +192,8 @@ def test_values_are_shown_as_they_are_written():
             "prices:\n  models:\n  - model: a\n    input: 1\n    input: 2",
             ":5: prices.models[0].input: already set in line 4",
         ),
+        ("dialects: {paths: none.yaml}", ":1: dialects.paths: 'none.yaml' is not allowed; allowed: a list of paths; "),
+        ("dialects: {paths: [a, 1]}", ":1: dialects.paths: ['a', 1] is not allowed; allowed: a list of paths; "),
         ("- a\n- b", ":1: the file must hold sections (otlp, web, "),
         ("log: [\n", ":2: not YAML: "),
     ],
@@ -206,6 +208,18 @@ def test_a_mistake_in_the_file(tmp_path, text, problem):
 def test_all_mistakes_are_told_at_once(tmp_path):
     """A file with three mistakes gives three lines."""
     assert len(problems(write(tmp_path, "log: {level: x}\nlimits: {streams: x}\nweb: {a: 1}"))) == 3
+
+
+def test_mistakes_are_told_in_the_order_of_lines(tmp_path):
+    """Who corrects a file goes through it once; what is wrong elsewhere comes afterwards."""
+    text = "".join(f"{line}\n" for line in ("log: {level: x}", "zzz: 1", *[""] * 7, "web: {a: 1}", "otlp: {b: 1}"))
+    file = write(tmp_path, text)
+    told = problems(file, {"AGENT_EXPORTER_LIMITS_STREAMS": "x"}, {"otlp.grpc_address": "x"})
+
+    assert [line.removeprefix(f"{file}:").split(":")[0] for line in told] == [
+        *("1", "2", "10", "11"),
+        *("--otlp.grpc-address", "AGENT_EXPORTER_LIMITS_STREAMS"),
+    ]
 
 
 def test_a_missing_file(tmp_path):
@@ -232,6 +246,15 @@ def test_an_unknown_variable():
     """A misspelt variable is refused, not ignored."""
     assert problems(environment={"AGENT_EXPORTER_LOG_LEVLE": "debug", "HOME": "/"}) == [
         "AGENT_EXPORTER_LOG_LEVLE: unknown variable; did you mean AGENT_EXPORTER_LOG_LEVEL?",
+    ]
+
+
+def test_a_variable_like_no_other():
+    """That all variables begin alike makes none of them the one that is meant."""
+    example = "AGENT_EXPORTER_OTLP_GRPC_ADDRESS"
+
+    assert problems(environment={"AGENT_EXPORTER_FOO": "1"}) == [
+        f"AGENT_EXPORTER_FOO: unknown variable; write AGENT_EXPORTER_ and a key, such as {example}",
     ]
 
 
@@ -305,6 +328,38 @@ def test_dialects_that_are_not_there(tmp_path):
     assert problems(environment={"AGENT_EXPORTER_DIALECTS_PATHS": f"{here},/nope"}) == [
         "AGENT_EXPORTER_DIALECTS_PATHS: dialects.paths: /nope cannot be read: No such file or directory"
     ]
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "meets"),
+    [
+        ("127.0.0.1:1", "127.0.0.1:1", True),
+        ("localhost:1", "127.0.0.1:1", True),
+        ("0.0.0.0:1", "127.0.0.1:1", True),
+        ("10.0.0.1:1", "[::]:1", True),
+        ("127.0.0.1:1", "10.0.0.1:1", False),
+        ("127.0.0.1:1", "[::1]:1", False),
+        ("127.0.0.1:1", "127.0.0.1:2", False),
+        ("127.0.0.1:0", "127.0.0.1:0", False),
+    ],
+)
+def test_addresses_that_meet(one, two, meets):
+    """Two addresses meet at a port of one host, or if one of them is every host; port 0 is a free one each time."""
+    assert (address(one).meets(address(two)), address(two).meets(address(one))) == (meets, meets)
+
+
+def test_two_doors_on_one_port(tmp_path):
+    """Both keys are named, at the place that asks for what the other has."""
+    file = write(tmp_path, "web:\n  listen_address: 127.0.0.1:4317\n")
+    advice = "give one of them another port"
+
+    assert problems(file) == [
+        f"{file}:2: web.listen_address: 127.0.0.1:4317 is taken by otlp.grpc_address (127.0.0.1:4317); {advice}"
+    ]
+    assert problems(flags={"otlp.grpc_address": "0.0.0.0:9464"}) == [
+        f"--otlp.grpc-address: 0.0.0.0:9464 is taken by web.listen_address (127.0.0.1:9464); {advice}"
+    ]
+    assert load(flags=dict.fromkeys(["otlp.grpc_address", "otlp.http_address", "web.listen_address"], "[::]:0"))
 
 
 def test_an_empty_path_is_none():

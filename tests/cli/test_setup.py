@@ -118,6 +118,15 @@ def test_endpoint_that_is_none(endpoint):
     assert "give a URL such as http://127.0.0.1:4318" in result.output
 
 
+@pytest.mark.parametrize("path", ["/v1/metrics", "/v1/logs/", "/under/v1/traces"])
+def test_endpoint_of_one_signal(path):
+    """The paths of the signals are ours to add; who gives one is told to leave it out."""
+    result = run("codex", "--endpoint", f"http://a:4318{path}")
+
+    assert result.exit_code == 2
+    assert f"give the address without {path.removeprefix('/under').rstrip('/')}, " in result.output
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
@@ -268,6 +277,35 @@ def test_write_toml(text, tmp_path):
     assert target.with_name("config.toml.bak").read_text() == text
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_files_of_windows_in_toml(mark, tmp_path):
+    """Line ends and byte order mark stay as they are."""
+    target = tmp_path / "config.toml"
+    target.write_bytes(f"{mark}{CONFIG}".replace("\n", "\r\n").encode())
+
+    result = run("codex", "--write", "--yes", "--settings", target)
+
+    new = target.read_bytes().decode()
+    assert result.exit_code == 0, result.output
+    assert new.startswith(f'{mark}model = "gpt-5.5"  # mine\r\n')
+    assert new.count("\r\n") == new.count("\n")
+    assert tomllib.loads(new.removeprefix(mark))["otel"] == {
+        **tomllib.loads(CONFIG)["otel"],
+        **MADE_WITH["codex"]["otel"],
+    }
+
+
+def test_toml_with_nan(tmp_path):
+    """A number that is not equal to itself does not look like a change."""
+    target = tmp_path / "config.toml"
+    target.write_text("x = nan\n\n[y]\nz = [-nan, 1.5]\n")
+
+    result = run("codex", "--write", "--yes", "--settings", target)
+
+    assert result.exit_code == 0, result.output
+    assert target.read_text().startswith("x = nan\n\n[y]\nz = [-nan, 1.5]\n")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -296,6 +334,7 @@ def test_toml_files_that_are_left_alone(text, message, tmp_path):
         ('tags = ["mine", "ours"]', ["mine", "ours", "more"]),
         ('tags = [\n  "more",  # why\n  "ours",\n]', ["more", "ours"]),
         ('tags = [\n  "mine",  # why\n]', ["mine", "ours", "more"]),
+        ('tags = ["more@2", "ours-too@1"]', ["more@2", "ours-too@1", "ours"]),
     ],
 )
 def test_lists_in_toml(there, then, tmp_path):
@@ -386,6 +425,11 @@ def test_write_keeps_the_rest(settings):
         (["mine"], ["mine", "@devtheops/opencode-plugin-otel"]),
         (["@devtheops/opencode-plugin-otel", "mine"], ["@devtheops/opencode-plugin-otel", "mine"]),
         ([], ["@devtheops/opencode-plugin-otel"]),
+        (["@devtheops/opencode-plugin-otel@1.2.3", "mine"], ["@devtheops/opencode-plugin-otel@1.2.3", "mine"]),
+        (
+            ["@devtheops/opencode-plugin-otel-x@1", 3],
+            ["@devtheops/opencode-plugin-otel-x@1", 3, "@devtheops/opencode-plugin-otel"],
+        ),
     ],
 )
 def test_lists_in_json(there, then, settings):
@@ -397,6 +441,17 @@ def test_lists_in_json(there, then, settings):
 
     assert result.exit_code == 0, result.output
     assert json.loads(settings.read_text()) == {"plugin": then}
+
+
+def test_settings_with_comments_beside_the_wanted_ones(tmp_path):
+    """Who has only the file for JSON with comments is told that another one is made; not the second time."""
+    wanted, other = tmp_path / "opencode.json", tmp_path / "opencode.jsonc"
+    other.write_text("{} // mine")
+
+    first, second = (run("opencode", "--write", "--yes", "--settings", wanted).stderr for _ in range(2))
+
+    assert first.startswith(f"Warning: {other} is there and {wanted} is not; ")
+    assert second == ""
 
 
 LEFT = {
@@ -513,7 +568,9 @@ def test_write_through_a_link(settings, tmp_path):
         ("[]", ": is not a JSON object"),
         ('{"env": []}', ": `env` is not an object"),
         ('{"a": 1, "a": 2}', ": a key is given twice in one object"),
-        ("\udcff", "codec can't decode"),
+        ("\udcff", ": is not UTF-8: "),
+        ('{"a": 1e400}', ": has NaN, Infinity or a number as large (such as 1e400), which cannot be written as JSON"),
+        ('{"a": NaN}', ": has NaN, "),
     ],
 )
 def test_files_that_are_left_alone(settings, text, message):
@@ -530,6 +587,77 @@ def test_files_that_are_left_alone(settings, text, message):
     assert settings.read_bytes() == old
 
 
+@pytest.mark.parametrize("text", ['{\n  // mine\n  "a": 1\n}', '{\n  "a": 1,\n}', '{"a": 1} /* mine */'])
+def test_json_with_comments(settings, text):
+    """Comments and trailing commas cannot be kept, so that the file is left alone, with what to add to it."""
+    settings.parent.mkdir()
+    settings.write_text(text)
+
+    result = write(settings, "--yes")
+
+    _, _, snippet = result.stderr.partition(". Comments and trailing commas are not supported here; add this by hand:")
+    assert result.exit_code == 1
+    assert json.loads(snippet) == {"env": WANTED}
+    assert settings.read_text() == text
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_files_of_windows(settings, mark):
+    """Line ends and byte order mark stay as they are; twice changes nothing."""
+    settings.parent.mkdir()
+    settings.write_bytes(f'{mark}{{\r\n\t"a": "b"\r\n}}\r\n'.encode())
+
+    result, again = write(settings, "--yes"), write(settings, "--yes")
+
+    new = settings.read_bytes().decode()
+    assert result.exit_code == 0, result.output
+    assert new.startswith(f'{mark}{{\r\n\t"a": "b",\r\n\t"env": {{\r\n')
+    assert new.count("\r\n") == new.count("\n")
+    assert json.loads(new.removeprefix(mark)) == {"a": "b", "env": WANTED}
+    assert "says all of this already" in again.output
+
+
+def test_half_a_character(settings):
+    """What JSON can name and UTF-8 cannot hold stays named."""
+    settings.parent.mkdir()
+    settings.write_text('{"a\\ud83d": "\\udc00 \\ud83d\\ude00"}')
+
+    result = write(settings, "--yes")
+
+    assert result.exit_code == 0, result.output
+    assert '"a\\ud83d": "\\udc00 😀"' in settings.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("inner", [".", "settings.json"])
+def test_a_link_to_itself(settings, inner):
+    """A loop of links is told, whether the file is one or its folder."""
+    loop = settings.parent / inner
+    loop.parent.mkdir(exist_ok=True) if inner != "." else None
+    loop.symlink_to(loop)
+
+    result = write(settings, "--yes")
+
+    assert result.exit_code == 1
+    assert f"Error: {settings}: " in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_file_that_cannot_be_replaced(settings, monkeypatch):
+    """The error names the settings file, not ours beside it, and no copy of it is left."""
+    settings.parent.mkdir()
+    settings.write_text("{}\n")
+
+    def fail(source, target):
+        raise PermissionError(1, "Operation not permitted", str(source), None, str(target))
+
+    monkeypatch.setattr(Path, "replace", fail)
+    result = write(settings, "--yes")
+
+    assert result.exit_code == 1
+    assert f"Error: {settings}: cannot be written: Operation not permitted; nothing was changed." in result.output
+    assert [path.name for path in settings.parent.iterdir()] == ["settings.json"]
+
+
 def test_a_failed_write_leaves_nothing(settings, monkeypatch):
     """If the file cannot be replaced, the old one stays and no half of a new one."""
     settings.parent.mkdir()
@@ -544,7 +672,7 @@ def test_a_failed_write_leaves_nothing(settings, monkeypatch):
     assert result.exit_code == 1
     assert "No space left on device" in result.output
     assert settings.read_text() == "{}\n"
-    assert sorted(path.name for path in settings.parent.iterdir()) == ["settings.json", "settings.json.bak"]
+    assert [path.name for path in settings.parent.iterdir()] == ["settings.json"]
 
 
 def test_own_settings_file(tmp_path):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from itertools import permutations
 from typing import TYPE_CHECKING
 
 import pytest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
+from agent_exporter.collector import Collector
 from agent_exporter.collector.telemetry import status
 from agent_exporter.config import Address, Addresses, Config
 from agent_exporter.dialects import Dialects
@@ -16,6 +18,7 @@ from agent_exporter.model import Signal
 from otlp import DELTA, EPOCH, SECOND, Bench, distribution, gauge, histogram, logs, number, pairs, request, total
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 EXPIRY = {"expiry": {"sweep": "15s", "stream": "60s", "series": "120s", "memory": "240s"}}
@@ -283,6 +286,32 @@ def test_a_reload_changes_what_streams_feed_and_no_total(tmp_path: Path) -> None
     assert page['agent_turns_total{agent="toy"}'] == [2.0]
     assert page['toy_turns_total{job="app"}'] == [5.0]
     assert page['toy_turns_total{job="app",user_id="u"}'] == [2.0]
+
+
+@pytest.fixture
+def log() -> Iterator[logging.Logger]:
+    """Return our logger, and set its level back afterwards."""
+    logger = logging.getLogger("agent_exporter")
+    before = logger.level
+    yield logger
+    logger.setLevel(before)
+
+
+@pytest.mark.usefixtures("log")
+def test_a_reload_says_what_still_needs_a_restart() -> None:
+    """What is read is compared with what the doors were opened with: said until it is set back, and not then."""
+    other = Config.model_validate({"otlp": {"grpc_address": "127.0.0.1:1"}, "limits": {"connections": 9}})
+    read = iter([other, other, Config()])
+    collector = Collector(Config(), lambda: next(read))
+    pending = "reloaded; a change of otlp, limits.connections needs a restart"
+    assert [collector.reload() for _ in range(3)] == [pending, pending, "reloaded"]
+
+
+@pytest.mark.parametrize("level", ["error", "debug"])
+def test_a_reload_changes_the_level_of_the_log(level: str, log: logging.Logger) -> None:
+    """From the reload on, as much is logged as the new configuration asks for."""
+    Collector(Config(), lambda: Config.model_validate({"log": {"level": level}})).reload()
+    assert log.level == getattr(logging, level.upper())
 
 
 # -- who is who ---------------------------------------------------------------

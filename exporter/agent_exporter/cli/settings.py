@@ -24,39 +24,45 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Array, InlineTable, Table
 
+_MARK: Final = "\ufeff"  # some editors begin a file with it
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")  # half a character: JSON may name one, UTF-8 cannot hold it
 _NEW_FILE_MODE: Final = 0o600  # settings hold keys; nobody else has to read them
 
 
 def write(path: Path, wanted: Mapping[str, Any], *, yes: bool) -> None:
     """Show what changes in a settings file, ask unless `yes`, and change it; raise ClickException."""
+    path = _resolved(path)
+    old = _read(path)
+    new = merged(path, old, wanted)
+    if new == old:
+        click.echo(f"{path} says all of this already.")
+        return
+    click.echo("".join(unified_diff(*_lines(old, new), f"{path}", f"{path} (new)", n=1)), nl=False)
+    if not yes:
+        click.confirm("Write this?", abort=True)
     try:
-        path = path.resolve()  # a link stays a link: what it points to is replaced
-        old = path.read_text(encoding="utf-8") if path.exists() else ""
-        new = merged(path, old, wanted)
-        if new == old:
-            click.echo(f"{path} says all of this already.")
-            return
-        click.echo("".join(unified_diff(*_lines(old, new), f"{path}", f"{path} (new)", n=1)), nl=False)
-        if not yes:
-            click.confirm("Write this?", abort=True)
-        backup = _backup(path) if old else None
-        _replace(path, new)
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.ClickException(f"{path}: {error}") from error
+        backup = _changed(path, old, new)
+    except OSError as error:
+        text = f"cannot be written: {error.strerror or error}; nothing was changed. Its folder has to be writable, too"
+        raise click.ClickException(f"{path}: {text}") from error
     click.echo(f"Written to {path}" + (f"; what was there is in {backup}." if backup else "."))
 
 
 def merged(path: Path, old: str, wanted: Mapping[str, Any]) -> str:
-    """Return a settings file's text with what is wanted in it; all else stays as it is."""
-    return (_merged_toml if path.suffix == ".toml" else _merged_json)(path, old, wanted)
+    """Return a settings file's text with what is wanted in it; all else stays, byte order mark and line ends too."""
+    text = old.removeprefix(_MARK).replace("\r\n", "\n")
+    new = (_merged_toml if path.suffix == ".toml" else _merged_json)(path, text, wanted)
+    if new == text:
+        return old
+    return (_MARK if old.startswith(_MARK) else "") + (new.replace("\n", "\r\n") if "\r\n" in old else new)
 
 
 def holds(path: Path, wanted: Mapping[str, Any]) -> bool:
     """Tell whether a settings file has all that is wanted; one that cannot be read or changed has not."""
     try:
-        text = path.read_text(encoding="utf-8")
-        return merged(path, text, wanted) == text
-    except (OSError, UnicodeDecodeError, click.ClickException):
+        text = _read(path)
+        return bool(text) and merged(path, text, wanted) == text
+    except click.ClickException:
         return False
 
 
@@ -64,7 +70,12 @@ def lacking(path: Path, there: object, wanted: Sequence[Any], where: str) -> lis
     """Return what of a list is not in the user's; what the user has there stays, so that lists only grow."""
     if not isinstance(there, list):
         raise click.ClickException(f"{path}: `{where}` is not a list; make it one, or change it by hand")
-    return [value for value in wanted if value not in there]
+    return [value for value in wanted if not any(_same(value, each) for each in there)]
+
+
+def _same(wanted: object, there: object) -> bool:
+    """Tell whether an entry is there already: as it is, or as a package of a version that the user chose."""
+    return there == wanted or (isinstance(there, str) and there.startswith(f"{wanted}@"))
 
 
 # -- JSON ---------------------------------------------------------------------
@@ -72,15 +83,25 @@ def lacking(path: Path, there: object, wanted: Sequence[Any], where: str) -> lis
 
 def _merged_json(path: Path, old: str, wanted: Mapping[str, Any]) -> str:
     """Merge objects into objects, with the indentation that is there."""
-    data = _parsed(path, old) if old.strip() else {}
+    data = _parsed(path, old, wanted) if old.strip() else {}
     if _merge(path, data, wanted, "") and old.strip():
         return old
     found = re.search(r'^\s*\{\s*?\n([ \t]+)"', old)
     end = "\n" if not old or old.endswith("\n") else ""
-    return json.dumps(data, indent=found[1] if found else 2, ensure_ascii=False) + end
+    try:
+        return _written(data, found[1] if found else 2) + end
+    except ValueError as error:
+        text = "has NaN, Infinity or a number as large (such as 1e400), which cannot be written as JSON again"
+        raise click.ClickException(f"{path}: {text}; correct it by hand first") from error
 
 
-def _parsed(path: Path, text: str) -> dict[str, Any]:
+def _written(data: Mapping[str, Any], indent: str | int) -> str:
+    """Write JSON for people; raise ValueError if there is a number in it that JSON does not have."""
+    text = json.dumps(data, indent=indent, ensure_ascii=False, allow_nan=False)
+    return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
+
+
+def _parsed(path: Path, text: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         data = dict(pairs)
         if len(data) < len(pairs):
@@ -90,7 +111,9 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
     try:
         data = json.loads(text, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
-        raise click.ClickException(f"{path}:{error.lineno}:{error.colno}: is not JSON: {error.msg}") from error
+        reason = f"{error.msg}. Comments and trailing commas are not supported here; add this by hand"
+        where = f"{path}:{error.lineno}:{error.colno}"
+        raise click.ClickException(f"{where}: is not JSON: {reason}:\n\n{_written(wanted, 2)}") from error
     if not isinstance(data, dict):
         raise click.ClickException(f"{path}: is not a JSON object")
     return data
@@ -120,7 +143,7 @@ def _merge(path: Path, data: dict[str, Any], wanted: Mapping[str, Any], around: 
 def _merged_toml(path: Path, old: str, wanted: Mapping[str, Any]) -> str:
     """Set the keys of tables, each as a whole: in TOML a choice between variants is a table within a table."""
     try:
-        before, document = tomllib.loads(old), tomlkit.parse(old)
+        before, document = _toml(old), tomlkit.parse(old)
     except (tomllib.TOMLDecodeError, TOMLKitError) as error:
         raise click.ClickException(f"{path}: is not TOML: {error}") from error
     if loose := [name for name, keys in wanted.items() if not isinstance(keys, Mapping)]:
@@ -176,9 +199,14 @@ def _inline(value: Any) -> Any:  # noqa: ANN401 - any TOML
 def _says(text: str, data: Mapping[str, Any]) -> bool:
     """Tell whether a text means what it should: the library's tables have surprised others before."""
     try:
-        return tomllib.loads(text) == data
+        return _toml(text) == data
     except tomllib.TOMLDecodeError:
         return False
+
+
+def _toml(text: str) -> dict[str, Any]:
+    """Read TOML; nan stays a text, as it would not be equal to itself."""
+    return tomllib.loads(text, parse_float=lambda number: number if "nan" in number else float(number))
 
 
 # -- files --------------------------------------------------------------------
@@ -189,13 +217,47 @@ def _lines(old: str, new: str) -> tuple[list[str], list[str]]:
     return [f"{line}\n" for line in old.splitlines()], [f"{line}\n" for line in new.splitlines()]
 
 
-def _backup(path: Path) -> Path:
-    for number in count():
-        backup = path.with_name(f"{path.name}.bak{number or ''}")
-        if not backup.exists():
-            break
-    shutil.copy2(path, backup)
+def _resolved(path: Path) -> Path:
+    """Follow links, so that a link stays one and what it points to is replaced."""
+    try:
+        target = path.resolve()
+    except RuntimeError:  # a loop; from Python 3.13 on it is returned as it is
+        target = path
+    if target.is_symlink():
+        raise click.ClickException(f"{path}: is a link that leads back to itself; remove it first")
+    return target
+
+
+def _read(path: Path) -> str:
+    """Read a file with its line ends as they are; one that is not there is empty."""
+    try:
+        return path.read_bytes().decode()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise click.ClickException(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"{path}: is not UTF-8: {error}") from error
+
+
+def _changed(path: Path, old: str, new: str) -> Path | None:
+    """Replace a file and return the copy of what was there; if it cannot be replaced, no copy is left."""
+    backup = _free(path) if old else None
+    try:
+        if backup:
+            shutil.copy2(path, backup)
+        _replace(path, new)
+    except BaseException:
+        if backup:
+            backup.unlink(missing_ok=True)
+        raise
     return backup
+
+
+def _free(path: Path) -> Path:
+    """Find a name for a backup that no file has."""
+    names = (path.with_name(f"{path.name}.bak{number or ''}") for number in count())
+    return next(name for name in names if not name.exists())
 
 
 def _replace(path: Path, text: str) -> None:
@@ -204,7 +266,7 @@ def _replace(path: Path, text: str) -> None:
     mode = path.stat().st_mode & 0o7777 if path.exists() else _NEW_FILE_MODE
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

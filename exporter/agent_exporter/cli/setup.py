@@ -25,6 +25,7 @@ HTTP_ENDPOINT: Final = "http://127.0.0.1:4318"
 GRPC_ENDPOINT: Final = "http://127.0.0.1:4317"
 HTTP_PORT: Final = 4318
 GRPC_PORT: Final = 4317
+_SIGNAL_PATHS: Final = ("/v1/metrics", "/v1/logs", "/v1/traces")
 _CLOSE: Final = 0.5  # how alike a name must be to be meant
 
 
@@ -38,7 +39,10 @@ def _endpoint(_context: click.Context, _option: click.Parameter, value: str | No
         usable = False
     if not usable:
         raise click.BadParameter(f"give a URL such as {HTTP_ENDPOINT}")
-    return value.rstrip("/")
+    value = value.rstrip("/")
+    if end := next((end for end in _SIGNAL_PATHS if value.endswith(end)), None):
+        raise click.BadParameter(f"give the address without {end}, which is added where an agent needs it")
+    return value
 
 
 @click.command("setup")
@@ -87,6 +91,7 @@ def setup(
     else:
         path = settings or Path(found.settings.path).expanduser()
         _warn_of(found.not_with, known, path, ends)
+        _warn_of_comments(path)
         files.write(path, _filled(found.settings.merge, ends), yes=yes)
         if left := "\n\n".join(_left(found, found.settings, ends)):
             click.echo(f"\nStill to do, or to know:\n\n{left}")
@@ -117,6 +122,14 @@ def _warn_of(other: str | None, known: Mapping[str, Setup], path: Path, ends: Ma
     there = known.get(other or "")
     if there and there.settings and files.holds(path, _filled(there.settings.merge, ends)):
         text = f"{path} has what `agent-exporter setup {other}` writes, too; with both all counts twice: take one out"
+        click.echo(f"Warning: {text}", err=True)
+
+
+def _warn_of_comments(path: Path) -> None:
+    """Warn if the user's settings are in a file of the other ending, the one for JSON with comments."""
+    other = path.with_suffix(".jsonc")
+    if path.suffix == ".json" and other.exists() and not path.exists():
+        text = f"{other} is there and {path} is not; if you would rather have all in one file, add this there by hand"
         click.echo(f"Warning: {text}", err=True)
 
 

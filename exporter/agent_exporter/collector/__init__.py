@@ -49,6 +49,7 @@ class Collector:
 
     def __init__(self, config: Config, reload: Callable[[], Config]) -> None:
         self.config = config
+        self._begun = config  # what the doors, names and pages are made with, whatever is read later
         self._read = reload
         memory = Memory(config.limits.label_values)
         self.ingest = Ingest(config, Dialects.load(config.dialects.paths, prices=_prices(config), memory=memory))
@@ -138,11 +139,12 @@ class Collector:
             self.ingest.ledger.count("agent_exporter.config.reloads", result="failure")
             log.error("reload failed, the old configuration stays", extra={"error": str(error)})  # noqa: TRY400
             raise ValueError(str(error)) from None
-        late = [key for key in _BOUND_AT_START if _at(config, key) != _at(self.config, key)]
+        late = [key for key in _BOUND_AT_START if _at(config, key) != _at(self._begun, key)]
         memory.bounds.limit = config.limits.label_values
         self.ingest.adopt(config, dialects)
         self.ingest.ledger.count("agent_exporter.config.reloads", result="success")
         self.config = config
+        log.setLevel(config.log.level.upper())
         message = "reloaded" + (f"; a change of {', '.join(late)} needs a restart" if late else "")
         log.info(message)
         return message
@@ -162,7 +164,7 @@ class Collector:
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Open the doors; on the way out close the OTLP doors first, so that a last scrape sees all of it."""
-        limits, addresses = self.config.limits, self.addresses
+        limits, addresses = self._begun.limits, self.addresses
         doors = web.Limits(limits.connections, header_timeout=limits.header_timeout, idle_timeout=limits.idle_timeout)
         with _told_of("otlp", "grpc_address"):
             rpc = self._grpc_door(addresses.grpc)
@@ -188,7 +190,7 @@ class Collector:
             self.app.close()
 
     def _grpc_door(self, at: Address) -> grpc.Server:
-        limits = self.config.limits
+        limits = self._begun.limits
         return grpc.Server(
             partial(self.take, "grpc"),
             self.refuse,
@@ -204,7 +206,7 @@ class Collector:
         )
 
     def _http_door(self) -> http.Door:
-        limits = self.config.limits
+        limits = self._begun.limits
         return http.Door(
             partial(self.take, "http"),
             self.refuse,
@@ -214,7 +216,7 @@ class Collector:
                 in_flight_requests=limits.in_flight_requests,
                 in_flight_bytes=limits.in_flight_bytes,
             ),
-            frozenset(self.config.otlp.cors_origins),
+            frozenset(self._begun.otlp.cors_origins),
             self.ingest.busy,
         )
 

@@ -25,11 +25,19 @@ DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
 SIZE = re.compile(rf"(\d+)\s*({'|'.join(BYTES)})?")
 
 
+EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - hosts that stand for every interface
+
+
 class Address(NamedTuple):
     """Where a door listens; port 0 lets the system choose."""
 
     host: str
     port: int
+
+    def meets(self, other: Address) -> bool:
+        """Tell whether both would listen on the same port of an interface."""
+        hosts = {"127.0.0.1" if at.host.lower() == "localhost" else at.host.lower() for at in (self, other)}
+        return self.port == other.port != 0 and (len(hosts) == 1 or bool(hosts & EVERYWHERE))
 
     def __str__(self) -> str:
         """Write HOST:PORT, an IPv6 host in brackets."""

@@ -7,8 +7,10 @@ the value and what is allowed.
 from __future__ import annotations
 
 import difflib
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from .keys import ENTRY, FIELDS, Config, Key, notation
+from .notation import Address
 
 PREFIX = "AGENT_EXPORTER_"
 # Kubernetes gives every pod such variables for a service called agent-exporter; they are not ours.
@@ -30,6 +33,7 @@ class ConfigError(ValueError):
         self.problems = problems
 
 
+Problem = tuple[str, str]  # where, and what is wrong
 Inner = tuple[str | int, ...]  # the way to a part of a value: (0, "input")
 
 
@@ -39,6 +43,10 @@ class Setting(NamedTuple):
     value: object
     where: str
     node: yaml.Node | None = None
+
+    def written(self) -> object:
+        """Return the value as it was written, a path without the folder it starts at."""
+        return _value(self.node) if self.node else self.value
 
     def place(self, inner: Inner) -> str:
         """Find where a part of the value was set, or the nearest thing around it that was."""
@@ -59,10 +67,20 @@ def load(
     try:
         config = Config.model_validate(_nest(settings))
     except ValidationError as error:
-        raise ConfigError([_problem(detail, settings) for detail in error.errors()]) from None
-    if lost := list(_lost(config, settings)):
-        raise ConfigError(lost)
+        raise ConfigError(_in_order(_problem(detail, settings) for detail in error.errors())) from None
+    if wrong := _in_order([*_lost(config, settings), *_shared(config, settings)]):
+        raise ConfigError(wrong)
     return config
+
+
+def _in_order(problems: Iterable[Problem]) -> list[str]:
+    """Write mistakes in the order of the file's lines, then those of the other sources."""
+
+    def line(problem: Problem) -> float:
+        number = problem[0].rpartition(":")[2]
+        return int(number) if number.isdecimal() else math.inf
+
+    return [f"{where}: {what}" for where, what in sorted(problems, key=line)]
 
 
 def variable(key: Key) -> str:
@@ -77,15 +95,22 @@ def flag(key: Key) -> str:
 
 VARIABLES = {variable(key): key for key in FIELDS}
 SECTIONS = {key[:depth] for key in FIELDS for depth in range(1, len(key))}
+DOORS = (("otlp", "grpc_address"), ("otlp", "http_address"), ("web", "listen_address"))
 PATH_KEYS = {("dialects", "paths"), ("state", "path")}
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[Key, Setting]:
     ours = [name for name in sorted(environment) if name.startswith(PREFIX) and not FOREIGN.fullmatch(name)]
-    unknown = [f"{name}: unknown variable{_meant(name, VARIABLES)}" for name in ours if name not in VARIABLES]
-    if unknown:
+    if unknown := [f"{name}: unknown variable; {_like(name)}" for name in ours if name not in VARIABLES]:
         raise ConfigError(unknown)
     return {VARIABLES[name]: Setting(environment[name], name) for name in ours}
+
+
+def _like(name: str) -> str:
+    """Name the variable that is meant; as all begin alike, only what follows is compared."""
+    keys = [known.removeprefix(PREFIX) for known in VARIABLES]
+    close = difflib.get_close_matches(name.removeprefix(PREFIX), keys, n=1)
+    return f"did you mean {PREFIX}{close[0]}?" if close else f"write {PREFIX} and a key, such as {variable(DOORS[0])}"
 
 
 def _from_flags(flags: Mapping[str, str]) -> dict[Key, Setting]:
@@ -175,15 +200,25 @@ def _anchored(key: Key, value: object, folder: Path) -> object:
     return folder / value if isinstance(value, str) else value
 
 
-def _lost(config: Config, settings: Mapping[Key, Setting]) -> Iterator[str]:
+def _lost(config: Config, settings: Mapping[Key, Setting]) -> Iterator[Problem]:
     """Name the dialect files and folders that cannot be reached, each with the line that asks for it."""
     key = ("dialects", "paths")
     for position, path in enumerate(config.dialects.paths):
         try:
             path.stat()
         except OSError as error:
-            where = settings[key].place((position,))
-            yield f"{where}: {_dotted(key)}: {path} cannot be read: {error.strerror}"
+            yield settings[key].place((position,)), f"{_dotted(key)}: {path} cannot be read: {error.strerror}"
+
+
+def _shared(config: Config, settings: Mapping[Key, Setting]) -> Iterator[Problem]:
+    """Name every two doors that would listen on the same port, with the place that asks for it."""
+    at: dict[Key, Address] = {key: getattr(getattr(config, key[0]), key[1]) for key in DOORS}
+    for one, two in combinations(DOORS, 2):
+        if at[one].meets(at[two]):
+            key, other = (two, one) if two in settings else (one, two)
+            where = settings[key].where if key in settings else "configuration"
+            taken = f"{at[key]} is taken by {_dotted(other)} ({at[other]}); give one of them another port"
+            yield where, f"{_named(key, where)}{taken}"
 
 
 def _nest(settings: Mapping[Key, Setting]) -> dict[str, Any]:
@@ -200,18 +235,22 @@ def _nest(settings: Mapping[Key, Setting]) -> dict[str, Any]:
     return tree
 
 
-def _problem(detail: Any, settings: Mapping[Key, Setting]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
-    """Write one mistake as `where: key: value: what is allowed`."""
+def _problem(detail: Any, settings: Mapping[Key, Setting]) -> Problem:  # noqa: ANN401 - pydantic's ErrorDetails
+    """Write one mistake as where, and `key: value: what is allowed`."""
     location = detail["loc"]
     for leaf, entry in ENTRY.items():
         inner = location[len(leaf) :]
         if inner and location[: len(leaf)] == leaf and leaf in settings:
-            return f"{settings[leaf].place(inner)}: {_dotted(location)}: {_misfit(detail, entry)}"
+            return settings[leaf].place(inner), f"{_dotted(location)}: {_misfit(detail, entry)}"
     key = tuple(part for part in location if isinstance(part, str))
     setting = settings.get(key)
     where = next((settings[at].where for at in settings if at[: len(key)] == key), "configuration")
-    named = "" if where == flag(key) else f"{_dotted(key)}: "  # a flag says its key
-    return f"{where}: {named}{_reason(detail, key, setting)}"
+    return where, f"{_named(key, where)}{_reason(detail, key, setting)}"
+
+
+def _named(key: Key, where: str) -> str:
+    """Name a key, unless it was set by its flag, which says its key."""
+    return "" if where == flag(key) else f"{_dotted(key)}: "
 
 
 def _reason(detail: Any, key: Key, setting: Setting | None) -> str:  # noqa: ANN401 - same
@@ -224,7 +263,7 @@ def _reason(detail: Any, key: Key, setting: Setting | None) -> str:  # noqa: ANN
     known = notation(FIELDS[key])
     allowed = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else known.allowed
     allowed = allowed.replace("{default}", known.show(FIELDS[key].default))
-    given = repr(setting.value) if setting else "a section"
+    given = repr(setting.written()) if setting else "a section"
     return f"{given} is not allowed; allowed: {allowed}"
 
 
