@@ -131,6 +131,11 @@ class Instrument:
     bounds: tuple[float, ...] = ()
     siblings: tuple[str, tuple[str, ...]] | None = None
 
+    @property
+    def is_amount(self) -> bool:
+        """Tell whether values of several make a whole together: bytes and counts do; shares, ages and times do not."""
+        return self.unit == "By" or self.unit.startswith("{")
+
 
 class Feed(NamedTuple):
     """What a stream adds to a normalised family: decided once, at its first point.

@@ -162,7 +162,7 @@ class Stream:
         if self.instrument.unit == "1":
             return min(1.0, base * self.share * (0.9 + 0.1 * level))
         value = base * (0.7 + 0.3 * level) * (self.share if name.startswith("system.") else 1)
-        return float(round(value)) if self.instrument.unit.startswith("{") or self.instrument.unit == "By" else value
+        return float(round(value)) if self.instrument.is_amount else value
 
     def _begun(self, now: int) -> float:
         again = (self._start / SECOND) + LONG - RESTARTED

@@ -20,7 +20,7 @@ from ..store import histograms, numbers
 from ..store.families import SPARE, Conflict, Rows, Series
 from ..store.streams import Notes, Streams
 from .clients import Meter
-from .normalised import OVERFLOW, adds_up
+from .normalised import OVERFLOW
 from .policy import METRICS_PER_CLIENT, NAME_LENGTH, Policy
 
 _APPLY = {**numbers.APPLY, **histograms.APPLY}
@@ -223,7 +223,7 @@ class Intake:
     def _sums(self, feed: Feed | None) -> bool:
         """Tell whether a series is the sum of what its streams say now."""
         return self.apply is numbers.follow or (
-            self.apply is numbers.put and feed is not None and adds_up(feed.instrument)
+            self.apply is numbers.put and feed is not None and feed.instrument.is_amount
         )
 
     def _exemplify(self, row: int, point: Point) -> None:

@@ -42,11 +42,6 @@ _RECORD: dict[Kind, Callable[[Rows, int, float], None]] = {
 }
 
 
-def adds_up(instrument: Instrument) -> bool:
-    """Tell whether gauges make a whole together: amounts and counts do, shares, ages and times do not."""
-    return instrument.unit == "By" or instrument.unit.startswith("{")
-
-
 class Normalised:
     """Families of the catalogue, whose names nothing that is passed through may take."""
 

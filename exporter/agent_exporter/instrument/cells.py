@@ -364,7 +364,7 @@ def begun() -> None:
 
 def _joined(first: Point | None, second: Point, instrument: Instrument) -> Point:
     """Make one point of two with the same labels: amounts and counts add up, of the rest the newest counts."""
-    adds_up = instrument.kind is Kind.COUNTER or instrument.unit == "By" or instrument.unit.startswith("{")
+    adds_up = instrument.kind is Kind.COUNTER or instrument.is_amount
     if first is None or not adds_up or isinstance(first.value, Distribution) or isinstance(second.value, Distribution):
         return second
     return second._replace(value=first.value + second.value, start=min(first.start, second.start))
