@@ -26,7 +26,7 @@ def run(code, **env):
 
 
 def test_what_importing_loads():
-    """Importing the library loads the standard library and what it is made of."""
+    """Importing the library loads what it is made of and of the standard library nothing that is dear."""
     code = """
 import sys
 known = set(sys.modules)
@@ -38,6 +38,7 @@ print(json.dumps(sorted(set(sys.modules) - known)))
     ours = {name.split(".")[1] for name in loaded if name.startswith("agent_exporter.")}
     others = {name.partition(".")[0] for name in loaded} - sys.stdlib_module_names - {"agent_exporter"}
     assert (ours, others) == ({"catalog", "model", "instrument"}, set())
+    assert {"tracemalloc", "pickle"} & set(loaded) == set()
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])

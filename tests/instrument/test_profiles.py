@@ -223,7 +223,7 @@ def test_average_growth_is_exported():
 
 def test_memory_that_cannot_be_read(monkeypatch, tmp_path):
     """Where there is no /proc only the time is measured."""
-    monkeypatch.setattr(module, "_STATM", tmp_path / "statm")
+    monkeypatch.setattr("agent_exporter.instrument.memory._STATM", str(tmp_path / "statm"))
 
     with profile("index") as run:
         pass

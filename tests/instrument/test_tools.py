@@ -22,6 +22,7 @@ import trio
 
 from agent_exporter.instrument import cells, operation, tool, tools, wrap_tools
 from agent_exporter.instrument.families import ATTRIBUTED
+from agent_exporter.instrument.memory import TRACES
 from agent_exporter.instrument.sizes import MAX_PARTS, MAX_TEXT, size
 from agent_exporter.instrument.tracks import MAX_TRACKS, TRACKS
 
@@ -670,16 +671,19 @@ def test_memory_that_is_left(points, memory):
     try:
         keep()
     finally:
-        tools_tracemalloc_stop()
+        TRACES.leave(TRACKS)  # leave the process as it was
     found = points("agent.tool.memory.growth")["agent.tool.memory.growth", "keep"]
     assert 38_000_000 < found.sum < 45_000_000
 
 
-def tools_tracemalloc_stop():
-    """Leave the process as it was."""
-    import tracemalloc
+def test_memory_that_cannot_be_read(points, calls, monkeypatch, tmp_path):
+    """Where there is no /proc a tool works, and tells of no memory."""
+    monkeypatch.setattr("agent_exporter.instrument.memory._STATM", str(tmp_path / "statm"))
 
-    tracemalloc.stop()
+    assert tool("it", memory="rss")(len)("abc") == 3
+    assert points("agent.tool.memory") == {}
+    assert points("agent.telemetry") == {}
+    assert calls() == {("it", "ok"): 1}
 
 
 def test_attributes(points):

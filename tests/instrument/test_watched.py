@@ -154,22 +154,26 @@ def in_fork(act):
 
 
 def test_complaint_before_the_start(points, caplog):
-    """What is unknown is said also when nothing is recorded yet; it is counted only then."""
+    """What is unknown before the start is said and counted at the start; without one nothing is said."""
     cells.SWITCH.on = False
-
     unknown("a thing", Thing(1))
-    cells.SWITCH.on = True
+    assert caplog.records == []
 
-    assert len(caplog.records) == 1
-    assert points("agent.telemetry") == {}
+    cells.SWITCH.on = True
+    cells.begun()
+
+    assert [record.message for record in caplog.records] == [
+        f"cannot watch a thing of type {__name__}.Thing: nothing is known of it; see docs/library.md"
+    ]
+    assert points("agent.telemetry") == {("agent.telemetry.failures", "misuse"): 1}
 
 
 def test_complaints_have_a_limit(points, caplog):
     """However many kinds of things are unknown, the log does not fill."""
-    for place in range(watched.MAX_TOLD + 10):
+    for place in range(cells.MAX_TOLD + 10):
         unknown("a thing", type(f"Thing{place}", (), {})())
 
-    assert len(caplog.records) == watched.MAX_TOLD
+    assert len(caplog.records) == cells.MAX_TOLD
 
 
 def test_graft_is_on_one_object():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager
+from queue import SimpleQueue
 from typing import Any, assert_type
 
 from agent_exporter import instrument
@@ -68,6 +69,12 @@ async def main() -> None:
     block: AbstractContextManager[instrument.ModelRequest] = instrument.model_request("openai", "gpt-5")
     with block as request:
         request.tokens(input=1, output=2, cache_read=3, cache_write=4, reasoning=5)
+    assert_type(instrument.pool("x", limit=1), instrument.Pool)
+    assert_type(instrument.loads("x"), instrument.Loads)
+    assert_type(instrument.profile("x"), instrument.Run)
+    assert_type(instrument.watch_runtime(), instrument.Runtime)
+    tasks: instrument.StampedQueue[int] = instrument.stamped(SimpleQueue(), "x")
+    assert_type(tasks.get(), int)
     instrument.start("me", enabled=True, interval=5, runtime=False)
     assert_type(instrument.flush(), bool)
     assert_type(instrument.shutdown(1.0), bool)

@@ -6,7 +6,7 @@ not at all, OpenTelemetry in a thread of its own.
 
 from __future__ import annotations
 
-from .caches import instrumented, loads, single_flight, watch_cache
+from .caches import Loads, instrumented, loads, single_flight, watch_cache
 from .export import flush, shutdown, start
 from .models import ModelRequest, model_request
 from .operations import (
@@ -23,16 +23,21 @@ from .operations import (
     transition,
     turn,
 )
-from .pools import pool, watch_pool
-from .profiles import profile
-from .queues import stamped, watch_queue
-from .runtime import watch_runtime
+from .pools import Pool, pool, watch_pool
+from .profiles import Run, profile
+from .queues import StampedQueue, stamped, watch_queue
+from .runtime import Runtime, watch_runtime
 from .tools import Tool, tool, wrap_tools
 
 __all__ = [
     "Interface",
+    "Loads",
     "ModelRequest",
+    "Pool",
+    "Run",
+    "Runtime",
     "Session",
+    "StampedQueue",
     "Timer",
     "Tool",
     "Turn",

@@ -47,7 +47,6 @@ class Timer:
             return
         ended = given.word(status, STATUSES, "how something ended")
         cells.histogram(self.family, **self._labels, status=ended).record(clock() - start)
-        self._ended()
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Time every call of a function."""
@@ -65,9 +64,6 @@ class Timer:
 
     def _begun(self) -> None:
         """Do what else belongs to a beginning."""
-
-    def _ended(self) -> None:
-        """Do what else belongs to an end."""
 
     # -- as wrapping.Measured ---------------------------------------------
 

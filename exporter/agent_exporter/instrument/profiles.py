@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from threading import Lock
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Final, Literal, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from . import cells
 from .cells import SWITCH
 from .families import OTHER
+from .memory import READ, TRACES, Memory
 
 MAX_NAMES: Final = 500  # profiles and their steps; what is beyond is `other`
 OPERATION: Final = "agent.operation.duration"
 GROWTH: Final = "agent.operation.memory.growth"
-_STATM: Final = Path("/proc/self/statm")
-
-Memory = Literal["rss", "tracemalloc"]
 
 
 class Cost(NamedTuple):
@@ -100,38 +96,6 @@ _TOTALS: Final = Totals()
 os.register_at_fork(after_in_child=_TOTALS.reset)
 
 
-class Traces:
-    """tracemalloc, as long as a run needs it; who started it before us keeps it."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._users = 0
-
-    def enter(self) -> bool:
-        """Trace from now on; False: somebody else does already."""
-        import tracemalloc  # noqa: PLC0415 - who does not ask for it need not load it
-
-        with self._lock:
-            if not self._users and tracemalloc.is_tracing():
-                return False
-            if not self._users:
-                tracemalloc.start()
-            self._users += 1
-            return True
-
-    def leave(self) -> None:
-        """Stop when the last one leaves."""
-        import tracemalloc  # noqa: PLC0415 - see above
-
-        with self._lock:
-            self._users -= 1
-            if not self._users:
-                tracemalloc.stop()
-
-
-_TRACES: Final = Traces()
-
-
 class Step:
     """One step of a run: time it with `with`."""
 
@@ -157,22 +121,21 @@ class Run:
     def __init__(self, name: str, memory: Memory | None) -> None:
         self.name = name
         self._memory = memory
-        self._traces = False
         self._began = self._marked = 0.0
         self._had: float | None = None
         self._had_marked: float | None = None
         self._totals: dict[str, Total] = {}
 
     def __enter__(self) -> Self:
-        self._traces = self._memory == "tracemalloc" and SWITCH.on and _TRACES.enter()
+        if self._memory == "tracemalloc" and SWITCH.on:
+            TRACES.enter(self)
         self._had = self._had_marked = self.memory()
         self._began = self._marked = time.perf_counter()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         self.add("", self._began, self._had, kind)
-        if self._traces:
-            _TRACES.leave()
+        TRACES.leave(self)
 
     def step(self, name: str) -> Step:
         """Measure a step of this run: `with run.step(name):`."""
@@ -195,7 +158,7 @@ class Run:
 
     def memory(self) -> float | None:
         """Read how much memory there is in use, as this run measures it."""
-        return _READ[self._memory]() if SWITCH.on and self._memory else None
+        return READ[self._memory]() if SWITCH.on and self._memory else None
 
     def add(self, name: str, began: float, had: float | None, error: type[BaseException] | None) -> None:
         """Note what ends now."""
@@ -215,20 +178,4 @@ def profile(name: str, *, memory: Memory | None = "rss") -> Run:
     Memory is by how much the resident set of the process grew (`rss`, in whole pages, whoever took them) or what Python
     allocated (`tracemalloc`, exact, but it slows every allocation); None measures time only.
     """
-    return Run(str(name), memory if memory in _READ else None)
-
-
-def _resident() -> float | None:
-    try:
-        return int(_STATM.read_text().split()[1]) * float(os.sysconf("SC_PAGE_SIZE"))
-    except (OSError, ValueError):
-        return None  # not Linux, or no descriptor left
-
-
-def _traced() -> float | None:
-    import tracemalloc  # noqa: PLC0415 - see Traces
-
-    return float(tracemalloc.get_traced_memory()[0]) if tracemalloc.is_tracing() else None
-
-
-_READ: Final[dict[Memory, Callable[[], float | None]]] = {"rss": _resident, "tracemalloc": _traced}
+    return Run(str(name), memory if memory in READ else None)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from . import cells
+from .memory import TRACES, traced
 
 if TYPE_CHECKING:  # a program without an event loop need not load asyncio
     from asyncio import AbstractEventLoop
@@ -144,7 +145,6 @@ class Runtime:
         self._garbage = Garbage()
         self._beats: list[Heartbeat] = []
         self._watches: dict[str, cells.Watch] = {}
-        self._traces = False
         self._follows = False
 
     def watch(self, loop: AbstractEventLoop | None, *, heap: bool) -> None:
@@ -167,11 +167,8 @@ class Runtime:
                 beat.stop()
             for watch in self._watches.values():
                 watch.stop()
-            if self._traces:
-                import tracemalloc  # noqa: PLC0415 - see _trace
-
-                tracemalloc.stop()
-            self._beats, self._watches, self._traces = [], {}, False
+            TRACES.leave(self)
+            self._beats, self._watches = [], {}
 
     def _start(self) -> None:
         if not self._follows:
@@ -188,11 +185,7 @@ class Runtime:
         self._watches = {name: cells.watch(name, read, fresh=True) for name, read in readings.items() if _works(read)}
 
     def _trace(self) -> None:
-        import tracemalloc  # noqa: PLC0415 - who does not ask for it need not load it
-
-        self._traces = not tracemalloc.is_tracing()
-        if self._traces:
-            tracemalloc.start()
+        TRACES.enter(self)
         self._watches["agent.runtime.heap.usage"] = cells.watch("agent.runtime.heap.usage", _heap, fresh=True)
 
     def _follow(self) -> None:
@@ -287,10 +280,8 @@ def _started() -> Iterator[Reading]:
 
 
 def _heap() -> Iterator[Reading]:
-    import tracemalloc  # noqa: PLC0415 - see Runtime._trace
-
-    if tracemalloc.is_tracing():
-        yield RUNTIME, tracemalloc.get_traced_memory()[0]
+    if (usage := traced()) is not None:
+        yield RUNTIME, usage
 
 
 def _words(name: str) -> list[str]:

@@ -14,12 +14,12 @@ from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, overload
 from . import cells, given
 from .cells import SWITCH, Histogram
 from .families import ATTRIBUTED
+from .memory import Memory
 from .sizes import size
 from .tracks import MAX_TRACKS, STATUSES, TRACKS, Options, Status, Track, chance, clock, outcome
 from .wrapping import NOTHING, dressed, kind, later, misfit, name_of, wrap
 
 ToolType = Literal["function", "builtin", "mcp", "unknown"]
-Memory = Literal["tracemalloc", "rss"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -38,7 +38,7 @@ class Tool:
     def __init__(self, said: Options, track: Track | None = None) -> None:
         self._said, self._track = said, track
         self._start = -1.0  # not running
-        self._memory = 0
+        self._memory: float | None = None
         self._weight = 1
         self._yielded = -1  # nothing adds up what is yielded
 
@@ -77,8 +77,7 @@ class Tool:
         track = self._find()
         ended = given.word(status, STATUSES, "how a tool call ended")
         raised = given.text(error_type, "the type of an error")
-        if track.memory is not None:
-            track.memory.record(max(0, track.allocated() - self._memory))
+        track.grown(self._memory)
         track.leave()
         if self._weight:
             track.end(start, ended, raised, self._weight)

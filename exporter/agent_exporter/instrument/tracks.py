@@ -12,8 +12,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from random import Random
 from threading import RLock
 from typing import Any, Final, Literal, NamedTuple
@@ -21,6 +20,7 @@ from typing import Any, Final, Literal, NamedTuple
 from . import cells
 from .cells import Counter, Gauge, Histogram
 from .families import ATTRIBUTED, OTHER
+from .memory import READ, TRACES
 
 Status = Literal["ok", "error", "rejected", "unknown"]
 
@@ -53,21 +53,6 @@ def _only(error: BaseException, kinds: tuple[Any, ...]) -> bool:
     if issubclass(type(error), BaseExceptionGroup):
         return all(_only(each, kinds) for each in BaseExceptionGroup.exceptions.__get__(error))
     return issubclass(type(error), kinds)
-
-
-def _tracemalloc() -> int:
-    if not tracemalloc.is_tracing():
-        tracemalloc.start()
-    return tracemalloc.get_traced_memory()[0]
-
-
-def _rss() -> int:
-    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123  # a third of the time
-        return int(file.read().split()[1]) * _PAGE
-
-
-_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
-_ALLOCATED: Final[dict[str, Callable[[], int]]] = {"": lambda: 0, "tracemalloc": _tracemalloc, "rss": _rss}
 
 
 class Options(NamedTuple):
@@ -158,9 +143,17 @@ class Track:
         if self.said.weight > 1:
             self.inside -= 1.0
 
-    def allocated(self) -> int:
-        """Tell how much memory the process has now, if that is asked for."""
-        return _ALLOCATED[self.said.memory]()
+    def allocated(self) -> float | None:
+        """Tell how much memory the process has now, if that is asked for; None: it cannot be told."""
+        said = self.said.memory
+        if said == "tracemalloc":
+            TRACES.enter(TRACKS)  # and stay: there is always a next call
+        return READ[said]() if said else None
+
+    def grown(self, before: float | None) -> None:
+        """Record what a call left allocated; less than before is nothing."""
+        if self.memory is not None and before is not None and (now := self.allocated()) is not None:
+            self.memory.record(max(0.0, now - before))
 
     def zero(self) -> None:
         """Forget what runs: after a fork it runs elsewhere."""

@@ -14,10 +14,9 @@ from typing import Any, Final, NamedTuple
 
 from ..catalog import CATALOG
 from ..model import Kind
-from .cells import FAILURES, SWITCH, Watch, counter, fail, log, watch
+from .cells import Watch, fail, watch
 
 LOCKLESS: Final = ("functools:_lru_cache_wrapper",)  # caches that are read without any lock
-MAX_TOLD: Final = 100  # kinds of objects that are complained of
 
 # Objects of other libraries have no types here: they are not imported.
 Read = Callable[[Any], float | None]
@@ -128,9 +127,7 @@ class List:
 
 
 _LIST: Final = List()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_LIST.forked)
-_TOLD: Final[set[str]] = set()
+os.register_at_fork(after_in_child=_LIST.forked)
 
 
 def observe(target: Any, name: tuple[str, str], rows: Sequence[Row], ended: Read | None = None) -> None:
@@ -160,7 +157,6 @@ def _held(target: Any, key: tuple[int, str, str], ended: Read) -> Target:
 def forget() -> None:
     """Watch nothing any more; for tests."""
     _LIST.__init__()  # type: ignore[misc]
-    _TOLD.clear()
 
 
 def roots(target: object) -> list[str]:
@@ -181,10 +177,5 @@ def number(value: object) -> float | None:
 
 def unknown(what: str, target: object, error: Exception | None = None, *, instead: str = "see docs/library.md") -> None:
     """Count that something cannot be watched, and say so once for each type, with what can be done instead."""
-    if SWITCH.on:
-        counter(FAILURES, reason="misuse").add()
-    text = f"{what} of type {type(target).__module__}.{type(target).__qualname__}"
-    if text not in _TOLD and len(_TOLD) < MAX_TOLD:
-        _TOLD.add(text)
-        why = type(error).__name__ if error else f"nothing is known of it; {instead}"
-        log.warning("cannot watch %s: %s", text, why)
+    why = type(error).__name__ if error else f"nothing is known of it; {instead}"
+    fail("misuse", f"cannot watch {what} of type {type(target).__module__}.{type(target).__qualname__}: {why}")
